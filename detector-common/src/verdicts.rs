@@ -1,0 +1,246 @@
+//! Verdicts applied to a packet, in the order that [`crate::verdict`] states.
+
+use crate::{
+    config::{active, feature},
+    counters::{Event, Fate},
+    engine::{Disposition, Maps},
+    key::FlowKey,
+    packet::Packet,
+    rate,
+    signature::words_of,
+    verdict::{Action, FOREVER, Kind, SERVICES, lets_through},
+};
+
+/// What a verdict says of the search for verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Search {
+    /// Ask the next.
+    Next,
+    /// The packet passes, whatever the others say.
+    Pass,
+    /// The packet is dropped.
+    Drop,
+}
+
+/// The two token buckets of a rate limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bucket {
+    /// [`crate::verdict::Verdict::packet_state`].
+    Packets,
+    /// [`crate::verdict::Verdict::byte_state`].
+    Bytes,
+}
+
+/// Times a bucket is tried before its packet counts as not conforming: another CPU
+/// won each time, so the rate is exceeded many times over.
+const BUCKET_TRIES: u32 = 4;
+
+/// Verdicts on the source: its address, then its longest prefix.
+#[inline(always)]
+pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
+    let features = maps.features();
+    if features & feature::ADDRESS_VERDICTS != 0
+        && active & active::ADDRESSES != 0
+        && let Some(slot) = maps.address_verdict(&packet.source)
+    {
+        match apply(maps, packet, slot, Kind::ADDRESS, None, active) {
+            Search::Next => {}
+            end => return end,
+        }
+    }
+    if features & feature::PREFIX_VERDICTS != 0
+        && active & active::PREFIXES != 0
+        && let Some(slot) = maps.prefix_verdict(&packet.source)
+    {
+        return apply(maps, packet, slot, Kind::PREFIX, None, active);
+    }
+    Search::Next
+}
+
+/// The flow's own verdict (`slot`; 0: none), then the signatures.
+#[inline(always)]
+pub fn on_flow<M: Maps>(
+    maps: &M,
+    packet: &Packet,
+    key: &FlowKey,
+    slot: u32,
+    active: u32,
+    established: bool,
+) -> Disposition {
+    if maps.features() & feature::FLOW_VERDICTS != 0 && active & active::FLOWS != 0 && slot != 0 {
+        match apply(maps, packet, slot, Kind::FLOW, Some(key), active) {
+            Search::Drop => return Disposition::Drop,
+            Search::Pass => return Disposition::Pass,
+            Search::Next => {}
+        }
+    }
+    on_signatures(maps, packet, active, established)
+}
+
+/// The signatures: the first that matches decides.
+#[inline(always)]
+pub fn on_signatures<M: Maps>(
+    maps: &M,
+    packet: &Packet,
+    active: u32,
+    established: bool,
+) -> Disposition {
+    if maps.features() & feature::SIGNATURES == 0 || active & active::SIGNATURES == 0 {
+        return Disposition::Pass;
+    }
+    let mut candidates = maps.signatures();
+    for word in words_of(packet) {
+        candidates &= maps.signature_bits(word);
+    }
+    let mut slot = 0;
+    for _ in 0..crate::abi::SIGNATURES_MAX {
+        if candidates == 0 {
+            return Disposition::Pass;
+        }
+        let number = candidates.trailing_zeros();
+        candidates &= candidates - 1;
+        if let Some((its_slot, spare_established)) = maps.signature(number, &packet.destination)
+            && !(spare_established && established)
+        {
+            slot = its_slot;
+            break;
+        }
+    }
+    match apply(maps, packet, slot, Kind::SIGNATURE, None, active) {
+        Search::Drop => Disposition::Drop,
+        Search::Pass | Search::Next => Disposition::Pass,
+    }
+}
+
+/// One verdict. A slot that meanwhile holds another verdict counts for nothing.
+#[inline(always)]
+fn apply<M: Maps>(
+    maps: &M,
+    packet: &Packet,
+    slot: u32,
+    kind: Kind,
+    flow: Option<&FlowKey>,
+    active: u32,
+) -> Search {
+    let Some(verdict) = maps.verdict(slot) else {
+        return Search::Next;
+    };
+    let (held, action, expires) =
+        maps.with_verdict(verdict, |v| (v.kind, v.action, v.expires_jiffies));
+    if held != kind || expires != FOREVER && maps.jiffies() >= expires {
+        return Search::Next;
+    }
+    if let Some(key) = flow
+        && maps.with_verdict(verdict, |v| v.target != *key)
+    {
+        return Search::Next;
+    }
+    let (packets, bytes) = (packet.segments as u64, packet.wire_bytes as u64);
+    if action == Action::PASS {
+        maps.hit(slot, false, packets, bytes);
+        return Search::Pass;
+    }
+    if active & active::NEVER_BLOCK != 0 && is_never_blocked(maps, packet, verdict, kind) {
+        maps.event(Event::NeverBlocked);
+        return Search::Next;
+    }
+    let drop = match action {
+        Action::DROP => true,
+        Action::QUARANTINE => !reaches_service(maps, packet, verdict),
+        Action::RATE_LIMIT => {
+            maps.features() & feature::RATE_LIMITS != 0 && !conforms(maps, packet, verdict)
+        }
+        _ => false,
+    };
+    maps.hit(slot, drop, packets, bytes);
+    // Read before written: a line that every CPU writes would cost each of them.
+    if maps.with_verdict(verdict, |v| v.hit) == 0 {
+        maps.with_verdict(verdict, |v| v.hit = 1);
+        if !maps.first_hit(slot, packet, drop) {
+            maps.event(Event::EventsLost);
+        }
+    }
+    if !drop {
+        maps.event(Event::LetThrough);
+        return Search::Next;
+    }
+    let fate = match kind {
+        Kind::ADDRESS => Fate::DroppedAddress,
+        Kind::PREFIX => Fate::DroppedPrefix,
+        Kind::FLOW => Fate::DroppedFlow,
+        _ => Fate::DroppedSignature,
+    };
+    maps.tally(fate, packets, bytes);
+    Search::Drop
+}
+
+/// Asks the never-block prefixes. A verdict on one address needs to ask once only:
+/// it remembers under which generation of the prefixes the answer was no.
+#[inline(always)]
+fn is_never_blocked<M: Maps>(maps: &M, packet: &Packet, verdict: M::Verdict, kind: Kind) -> bool {
+    let cleared = maps.never_block_generation().wrapping_add(1);
+    let remembers = kind == Kind::ADDRESS;
+    if remembers && maps.with_verdict(verdict, |v| v.cleared_generation) == cleared {
+        return false;
+    }
+    let listed = maps.never_blocked(&packet.source);
+    if remembers && !listed {
+        maps.with_verdict(verdict, |v| v.cleared_generation = cleared);
+    }
+    listed
+}
+
+#[inline(always)]
+fn reaches_service<M: Maps>(maps: &M, packet: &Packet, verdict: M::Verdict) -> bool {
+    // A later fragment shows no port: what it belongs to cannot be known.
+    if packet.later_fragment {
+        return false;
+    }
+    maps.with_verdict(verdict, |v| {
+        for n in 0..SERVICES {
+            if n >= v.service_count as usize {
+                return false;
+            }
+            if lets_through(v.services[n], packet.protocol, packet.destination_port) {
+                return true;
+            }
+        }
+        false
+    })
+}
+
+#[inline(always)]
+fn conforms<M: Maps>(maps: &M, packet: &Packet, verdict: M::Verdict) -> bool {
+    let now = rate::units(maps.now_ns());
+    let (packet_cost, byte_cost, burst) =
+        maps.with_verdict(verdict, |v| (v.packet_cost, v.byte_cost, v.burst));
+    let packets = packet_cost.wrapping_mul(packet.segments as u64);
+    let bytes = byte_cost.wrapping_mul(packet.wire_bytes as u64);
+    (packet_cost == 0 || take(maps, verdict, Bucket::Packets, now, packets, burst))
+        && (byte_cost == 0 || take(maps, verdict, Bucket::Bytes, now, bytes, burst))
+}
+
+#[inline(always)]
+fn take<M: Maps>(
+    maps: &M,
+    verdict: M::Verdict,
+    bucket: Bucket,
+    now: u64,
+    cost: u64,
+    burst: u64,
+) -> bool {
+    for _ in 0..BUCKET_TRIES {
+        let old = maps.with_verdict(verdict, |v| match bucket {
+            Bucket::Packets => v.packet_state,
+            Bucket::Bytes => v.byte_state,
+        });
+        let Some(new) = rate::conform(old, now, cost, burst) else {
+            return false;
+        };
+        if maps.swap_bucket(verdict, bucket, old, new) {
+            return true;
+        }
+    }
+    false
+}

@@ -1,0 +1,2 @@
+//! The detector's library: every station a frame passes on its way to a verdict.
+pub mod wire;

@@ -1,0 +1,2 @@
+//! The `detector` command.
+fn main() {}

@@ -1,0 +1,75 @@
+//! The programs of the host that the matrix needs, and their installation where they are missing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+/// Where programs are that an ordinary user's `PATH` may not name.
+const SYSTEM_FOLDERS: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/local/sbin"];
+
+/// Runs a tool to its end, and returns what it wrote to its standard output.
+pub fn output_of(command: &mut Command) -> Result<Vec<u8>> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {name}: is it installed?"))?;
+    if !output.status.success() {
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        bail!(
+            "`{name} {}` ended with {}: {}",
+            arguments.join(" "),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output.stdout)
+}
+
+/// Where `program` is.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(SYSTEM_FOLDERS.iter().map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+}
+
+/// Where `program` is; where it is missing, installs Debian's `package`, saying so.
+pub fn find_or_install(program: &str, package: &str) -> Result<PathBuf> {
+    if let Some(path) = find(program) {
+        return Ok(path);
+    }
+    eprintln!("kernels: {program} is missing: installing {package}");
+    update_package_lists()?;
+    output_of(
+        Command::new("apt-get")
+            .args([
+                "install",
+                "--yes",
+                "--quiet",
+                "--no-install-recommends",
+                package,
+            ])
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .with_context(|| {
+        format!("cannot install {package}: as root, run `apt-get install {package}`")
+    })?;
+    find(program).with_context(|| format!("{package} is installed, but {program} is not on PATH"))
+}
+
+/// Fetches the package lists anew, saying so.
+pub fn update_package_lists() -> Result<()> {
+    eprintln!("kernels: updating apt's package lists");
+    output_of(Command::new("apt-get").args(["update", "--quiet"]))
+        .context("cannot update the package lists: as root, run `apt-get update`")?;
+    Ok(())
+}
+
+/// A path as UTF-8, which qemu's options and the guest's scripts ask for.
+pub fn text(path: &Path) -> Result<&str> {
+    path.to_str()
+        .with_context(|| format!("{} is not UTF-8: rename it", path.display()))
+}
