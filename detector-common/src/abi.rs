@@ -23,6 +23,8 @@ pub mod map {
     pub const DOORKEEPER: &str = "DOORKEEPER";
     /// `ARRAY` of one [`crate::config::Control`].
     pub const CONTROL: &str = "CONTROL";
+    /// `ARRAY` of [`crate::config::Interface`].
+    pub const INTERFACES: &str = "INTERFACES";
     /// `ARRAY` of [`crate::verdict::Verdict`], indexed by slot.
     pub const VERDICTS: &str = "VERDICTS";
     /// `PERCPU_ARRAY` of [`crate::verdict::Hits`], indexed by slot.
@@ -45,7 +47,7 @@ pub mod map {
     pub const ENDED: &str = "ENDED";
 
     /// All of them, in the order in which they are created.
-    pub const ALL: [&str; 18] = [
+    pub const ALL: [&str; 19] = [
         SETS,
         RECORDS,
         PERIODS,
@@ -54,6 +56,7 @@ pub mod map {
         SERVICES,
         DOORKEEPER,
         CONTROL,
+        INTERFACES,
         VERDICTS,
         HITS,
         ADDRESS_VERDICTS,
@@ -93,7 +96,9 @@ pub const FLOW_SLOT_BYTES: usize = 8
 const _: () = assert!(FLOW_SLOT_BYTES <= 320);
 
 /// Verdict slots unless told otherwise. Slot 0 is never used: it means "none".
-pub const VERDICT_SLOTS_DEFAULT: u32 = 1 << 16;
+pub const VERDICT_SLOTS_DEFAULT: u32 = 1 << 14;
+/// Most verdict slots.
+pub const VERDICT_SLOTS_MAX: u32 = 1 << 20;
 /// Signatures that can be in force at once: one bit each in a word.
 pub const SIGNATURES_MAX: u32 = 64;
 /// Prefixes that can be listed as never to be blocked.

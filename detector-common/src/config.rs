@@ -93,10 +93,50 @@ pub struct Control {
     pub flow_slots: u32,
     /// Verdict slots.
     pub verdict_slots: u32,
-    /// Unused.
-    pub reserved: u32,
+    /// Jiffies a second.
+    pub jiffies_hz: u32,
     /// Keys of the flow hash.
     pub seed: HashSeed,
     /// Unix time at which the maps were made, ms.
     pub created_unix_ms: u64,
+}
+
+/// How a program hangs on an interface. Numbers, for they cross the kernel boundary.
+pub mod hook {
+    /// Not at all.
+    pub const NONE: u8 = 0;
+    /// XDP in the driver.
+    pub const NATIVE: u8 = 1;
+    /// XDP in the generic stack: slow.
+    pub const GENERIC: u8 = 2;
+    /// TC by a tcx link.
+    pub const TCX: u8 = 3;
+    /// TC by a filter under a clsact qdisc.
+    pub const CLSACT: u8 = 4;
+}
+
+/// Longest interface name, with its final zero.
+pub const INTERFACE_NAME_BYTES: usize = 16;
+
+/// An interface that was attached; its place in the map gives its counters: entry
+/// `2·place` for what arrives, `2·place + 1` for what leaves.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Interface {
+    /// Index; 0: the place was never used.
+    pub index: u32,
+    /// Bits of [`feature`] of its programs.
+    pub features: u32,
+    /// [`hook`] of what arrives.
+    pub ingress: u8,
+    /// [`hook`] of what leaves.
+    pub egress: u8,
+    /// 1 while attached.
+    pub attached: u8,
+    /// Unused.
+    pub reserved: [u8; 5],
+    /// Name, filled up with zeros.
+    pub name: [u8; INTERFACE_NAME_BYTES],
+    /// Unix time of the attachment, ms.
+    pub attached_unix_ms: u64,
 }

@@ -98,9 +98,10 @@ impl Packet {
     #[must_use]
     pub fn segmented(mut self, segments: u32, segment_bytes: u32) -> Self {
         let whole = segments.saturating_sub(1).saturating_mul(segment_bytes);
-        if segments > 1 && whole < self.payload_bytes {
+        if segments > 1 && segment_bytes > 0 && whole < self.payload_bytes {
             let overhead_bytes = self.wire_bytes.saturating_sub(self.payload_bytes);
-            self.wire_bytes += (segments - 1).saturating_mul(overhead_bytes);
+            let repeated = (segments - 1).saturating_mul(overhead_bytes);
+            self.wire_bytes = self.wire_bytes.saturating_add(repeated);
             self.segments = segments;
             self.segment_bytes = segment_bytes;
         }

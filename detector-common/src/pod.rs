@@ -6,7 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use core::mem::size_of;
 
 use crate::{
-    config::{Control, ProgramConfig},
+    config::{Control, Interface, ProgramConfig},
     counters::{Counters, EVENTS, FATES, Tally},
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
@@ -45,6 +45,7 @@ pod! {
     ServiceCounters: 16 + 4 + 4 + 5 * 8;
     ProgramConfig: 88 + 6 * 4;
     Control: 2 * 4 + 8 + 4 * 4 + 88 + 8;
+    Interface: 2 * 4 + 8 + 16 + 8;
     Action: 1;
     Kind: 1;
     Service: 4;

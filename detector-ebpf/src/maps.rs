@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use detector_common::{
     abi,
-    config::{Control, ProgramConfig},
+    config::{Control, Interface, ProgramConfig},
     counters::{Counters, Tally},
     key::{Address, FlowKey},
     packet::Packet,
@@ -61,6 +61,10 @@ pub static DOORKEEPER: Array<u32> = Array::with_max_entries(abi::FLOW_SLOTS_MIN,
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// For the agents alone: what hangs where.
+#[map]
+pub static INTERFACES: Array<Interface> =
+    Array::with_max_entries(abi::INTERFACES_MAX, BPF_F_MMAPABLE);
 #[map]
 pub static VERDICTS: Array<Verdict> =
     Array::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, BPF_F_MMAPABLE);

@@ -1,2 +1,4 @@
 //! The detector's library: every station a frame passes on its way to a verdict.
+pub mod drain;
+pub mod enforce;
 pub mod wire;

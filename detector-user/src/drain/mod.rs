@@ -1,0 +1,3 @@
+//! Reading the flow table and the counters that the kernel writes.
+pub mod account;
+pub mod reader;

@@ -1,0 +1,6 @@
+//! Verdicts, written to the kernel. Nothing else writes a verdict map.
+pub mod floor;
+pub mod never_block;
+pub mod signatures;
+pub mod target;
+pub mod writer;

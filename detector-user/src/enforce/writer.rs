@@ -1,0 +1,497 @@
+//! The verdict writer: one at a time over a data plane, by the pin directory's lock.
+
+use std::{
+    io,
+    sync::atomic::Ordering,
+    time::{Duration, SystemTime},
+};
+
+use aya::maps::{MapError, PerCpuValues, lpm_trie::Key};
+use detector_common::{
+    abi,
+    config::{Control, active},
+    key::{Address, FlowKey},
+    rate,
+    signature::Signature,
+    verdict::{Action, FOREVER, Hits, Kind, REASON_BYTES, SERVICES, Service, Verdict},
+};
+
+use super::{
+    signatures,
+    target::{Prefix, Target},
+};
+use crate::wire::{
+    clock::{Clock, Now},
+    load::{LoadError, unix_ms},
+    pins::{PinError, PinLock, Pins},
+    tables::{Tables, TablesError},
+};
+
+/// Byte offset of [`Control::active`].
+const ACTIVE: usize = std::mem::offset_of!(Control, active);
+/// Byte offset of a record's verdict slot.
+const RECORD_SLOT: usize = std::mem::offset_of!(detector_common::record::FlowRecord, verdict_slot);
+/// How far a rate limit may run ahead: within this, a burst passes.
+const BURST: Duration = Duration::from_millis(100);
+
+/// A verdict to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// On what.
+    pub target: Target,
+    /// What is done.
+    pub action: Action,
+    /// Packets a second that pass a rate limit; 0: no limit.
+    pub packets_per_second: u64,
+    /// Bytes a second that pass a rate limit; 0: no limit.
+    pub bytes_per_second: u64,
+    /// What passes a quarantine.
+    pub services: Vec<Service>,
+    /// For how long; `None`: until removed.
+    pub time_to_live: Option<Duration>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A verdict in force, or expired and not yet cleared away.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Its slot.
+    pub slot: u32,
+    /// As it stands in the kernel.
+    pub verdict: Verdict,
+    /// On what.
+    pub target: Target,
+    /// How often it acted.
+    pub hits: Hits,
+    /// Whether it no longer counts.
+    pub expired: bool,
+}
+
+/// Why a verdict could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum VerdictError {
+    /// The data plane.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+    /// No slot left.
+    #[error(
+        "all {slots} verdict slots are taken; remove some (`detector verdicts clear`), or attach \
+         with a larger --verdict-slots"
+    )]
+    Full {
+        /// How many there are.
+        slots: u32,
+    },
+    /// No signature left.
+    #[error("all {} signatures are taken; remove some first", abi::SIGNATURES_MAX)]
+    SignaturesFull,
+    /// A map took no more.
+    #[error("writing the {map} (at most {entries}): {cause}")]
+    Map {
+        /// Which.
+        map: &'static str,
+        /// How many fit.
+        entries: u32,
+        /// What the kernel said.
+        cause: String,
+    },
+    /// The order makes no sense.
+    #[error("{0}")]
+    Order(String),
+}
+
+impl From<PinError> for VerdictError {
+    fn from(error: PinError) -> Self {
+        Self::Tables(error.into())
+    }
+}
+
+impl From<LoadError> for VerdictError {
+    fn from(error: LoadError) -> Self {
+        Self::Tables(error.into())
+    }
+}
+
+impl VerdictError {
+    pub(super) fn map(map: &'static str, entries: u32, error: &MapError) -> Self {
+        let cause = crate::wire::load::chain(error);
+        Self::Map { map, entries, cause }
+    }
+}
+
+/// Writes verdicts; nobody else does meanwhile.
+pub struct Writer<'a> {
+    pub(super) tables: &'a mut Tables,
+    clock: &'a Clock,
+    _lock: Option<PinLock>,
+}
+
+impl<'a> Writer<'a> {
+    /// Waits for the data plane's lock.
+    ///
+    /// # Errors
+    /// [`VerdictError::Tables`].
+    pub fn new(pins: &Pins, tables: &'a mut Tables, clock: &'a Clock) -> Result<Self, VerdictError> {
+        let lock = pins.lock()?;
+        Ok(Self { tables, clock, _lock: Some(lock) })
+    }
+
+    /// Over tables that only this process has.
+    pub fn unshared(tables: &'a mut Tables, clock: &'a Clock) -> Self {
+        Self { tables, clock, _lock: None }
+    }
+
+    /// Writes a verdict in place of any on the same target; its slot.
+    ///
+    /// # Errors
+    /// [`VerdictError`]; nothing has changed then.
+    pub fn add(&mut self, order: &Order) -> Result<u32, VerdictError> {
+        check(order)?;
+        let now = self.clock.now()?;
+        let former = self.find(&order.target);
+        if let (Target::Signature(_), None) = (&order.target, former)
+            && signatures::free(self.tables).is_none()
+            && self.clear_expired(now)? == 0
+        {
+            return Err(VerdictError::SignaturesFull);
+        }
+        let slot = match self.free_slot() {
+            Some(slot) => slot,
+            None => {
+                self.clear_expired(now)?;
+                self.free_slot()
+                    .ok_or(VerdictError::Full { slots: self.tables.verdicts.len() - 1 })?
+            }
+        };
+        let former = former.filter(|slot| self.tables.verdicts.load(*slot).kind != Kind::FREE);
+        let number = match former.map(|slot| self.tables.verdicts.load(slot)) {
+            Some(verdict) if verdict.kind == Kind::SIGNATURE => Some(u32::from(verdict.target.low_port)),
+            _ => signatures::free(self.tables),
+        };
+        self.reset_hits(slot)?;
+        let verdict = self.verdict(order, number, now);
+        self.tables.verdicts.store(slot, &verdict);
+        if let Err(error) = self.point(&order.target, slot, number) {
+            self.tables.verdicts.store(slot, &Verdict::FREE);
+            return Err(error);
+        }
+        if let Some(former) = former {
+            self.tables.verdicts.store(former, &Verdict::FREE);
+        }
+        self.set_active(active_bit(verdict.kind), true);
+        Ok(slot)
+    }
+
+    /// Removes the verdict on a target; whether there was one.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn remove(&mut self, target: &Target) -> Result<bool, VerdictError> {
+        match self.find(target) {
+            Some(slot) => self.remove_slot(slot).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Removes the verdict in a slot.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn remove_slot(&mut self, slot: u32) -> Result<(), VerdictError> {
+        let verdict = self.tables.verdicts.load(slot);
+        let target = self.target(&verdict);
+        match &target {
+            Target::Address(ip) => {
+                let key = Address::from(*ip).octets();
+                if self.tables.address_verdicts.get(&key, 0).ok() == Some(slot) {
+                    gone(self.tables.address_verdicts.remove(&key), "addresses", self.tables.verdicts.len())?;
+                }
+            }
+            Target::Prefix(prefix) => {
+                let key = prefix.key();
+                let key = Key::new(key.bits, key.octets);
+                gone(self.tables.prefix_verdicts.remove(&key), "prefixes", abi::PREFIX_VERDICTS_MAX)?;
+            }
+            Target::Flow(key) => {
+                let bytes: [u8; size_of::<FlowKey>()] = bytemuck::cast(*key);
+                gone(self.tables.flow_verdicts.remove(&bytes), "flows", abi::FLOW_VERDICTS_MAX)?;
+                self.mark_record(key, 0);
+            }
+            Target::Signature(_) => signatures::clear(self.tables, u32::from(verdict.target.low_port)),
+        }
+        self.tables.verdicts.store(slot, &Verdict::FREE);
+        let kind = verdict.kind;
+        let others = (1..self.tables.verdicts.len()).any(|n| self.kind_of(n) == kind);
+        self.set_active(active_bit(kind), others);
+        Ok(())
+    }
+
+    /// Removes every verdict; how many there were.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn clear(&mut self) -> Result<u32, VerdictError> {
+        let mut removed = 0;
+        for slot in 1..self.tables.verdicts.len() {
+            if self.kind_of(slot) != Kind::FREE {
+                self.remove_slot(slot)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Removes expired verdicts; how many there were.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn clear_expired(&mut self, now: Now) -> Result<u32, VerdictError> {
+        let mut removed = 0;
+        for slot in 1..self.tables.verdicts.len() {
+            if self.kind_of(slot) != Kind::FREE
+                && self.tables.verdicts.load(slot).expires_jiffies <= now.jiffies
+            {
+                self.remove_slot(slot)?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+
+    /// All verdicts, by slot.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn list(&self) -> Result<Vec<Listed>, VerdictError> {
+        let now = self.clock.now()?;
+        let mut all = Vec::new();
+        for slot in 1..self.tables.verdicts.len() {
+            if self.kind_of(slot) == Kind::FREE {
+                continue;
+            }
+            let verdict = self.tables.verdicts.load(slot);
+            let hits = self.tables.hits_of(slot).map_err(|error| VerdictError::Map {
+                map: "hit counters",
+                entries: self.tables.verdicts.len(),
+                cause: error.to_string(),
+            })?;
+            let expired = verdict.expires_jiffies <= now.jiffies;
+            all.push(Listed { slot, target: self.target(&verdict), verdict, hits, expired });
+        }
+        Ok(all)
+    }
+
+    /// Slot of the verdict on a target.
+    #[must_use]
+    pub fn find(&self, target: &Target) -> Option<u32> {
+        match target {
+            Target::Address(ip) => {
+                self.tables.address_verdicts.get(&Address::from(*ip).octets(), 0).ok()
+            }
+            Target::Flow(key) => {
+                let bytes: [u8; size_of::<FlowKey>()] = bytemuck::cast(*key);
+                self.tables.flow_verdicts.get(&bytes, 0).ok()
+            }
+            // A trie's lookup finds the longest prefix, which may be another one.
+            Target::Prefix(_) | Target::Signature(_) => (1..self.tables.verdicts.len()).find(|slot| {
+                let kind = self.kind_of(*slot);
+                (kind == Kind::PREFIX || kind == Kind::SIGNATURE)
+                    && self.target(&self.tables.verdicts.load(*slot)) == *target
+            }),
+        }
+    }
+
+    pub(super) fn set_active(&mut self, bit: u32, on: bool) {
+        let word = self.tables.control.half(0, ACTIVE);
+        if on {
+            word.fetch_or(bit, Ordering::Release);
+        } else {
+            word.fetch_and(!bit, Ordering::Release);
+        }
+    }
+
+    fn kind_of(&self, slot: u32) -> Kind {
+        const WORD: usize = std::mem::offset_of!(Verdict, kind) / 8;
+        const SHIFT: usize = std::mem::offset_of!(Verdict, kind) % 8 * 8;
+        Kind((self.tables.verdicts.words(slot)[WORD].load(Ordering::Relaxed) >> SHIFT) as u8)
+    }
+
+    fn free_slot(&self) -> Option<u32> {
+        (1..self.tables.verdicts.len()).find(|slot| self.kind_of(*slot) == Kind::FREE)
+    }
+
+    fn reset_hits(&mut self, slot: u32) -> Result<(), VerdictError> {
+        let failed = |cause: String| VerdictError::Map { map: "hit counters", entries: slot, cause };
+        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(error.to_string()))?;
+        let zeros = PerCpuValues::try_from(vec![[0u8; size_of::<Hits>()]; cpus])
+            .map_err(|error| failed(error.to_string()))?;
+        self.tables.hits.set(slot, zeros, 0).map_err(|error| failed(crate::wire::load::chain(&error)))
+    }
+
+    fn verdict(&self, order: &Order, number: Option<u32>, now: Now) -> Verdict {
+        let created = unix_ms(SystemTime::now());
+        let hz = u128::from(self.tables.control.load(0).jiffies_hz);
+        let (expires_jiffies, expires_unix_ms) = match order.time_to_live {
+            None => (FOREVER, FOREVER),
+            Some(ttl) => {
+                let jiffies = (ttl.as_nanos() * hz).div_ceil(1_000_000_000);
+                (
+                    now.jiffies.saturating_add(u64::try_from(jiffies).unwrap_or(FOREVER)),
+                    created.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(FOREVER)),
+                )
+            }
+        };
+        let mut services = [Service::default(); SERVICES];
+        services[..order.services.len()].copy_from_slice(&order.services);
+        let (kind, target) = match &order.target {
+            Target::Address(ip) => {
+                (Kind::ADDRESS, FlowKey { low: Address::from(*ip), ..FlowKey::default() })
+            }
+            Target::Prefix(prefix) => (
+                Kind::PREFIX,
+                FlowKey {
+                    low: prefix.address(),
+                    low_port: u16::from(prefix.mapped_bits()),
+                    ..FlowKey::default()
+                },
+            ),
+            Target::Flow(key) => (Kind::FLOW, *key),
+            Target::Signature(_) => (
+                Kind::SIGNATURE,
+                FlowKey { low_port: number.unwrap_or(0) as u16, ..FlowKey::default() },
+            ),
+        };
+        let packet_cost = rate::cost(order.packets_per_second);
+        Verdict {
+            expires_jiffies,
+            action: order.action,
+            kind,
+            service_count: order.services.len() as u8,
+            packet_cost,
+            byte_cost: rate::cost(order.bytes_per_second),
+            burst: rate::units(BURST.as_nanos() as u64),
+            packet_state: rate::units(now.monotonic_ns),
+            byte_state: rate::units(now.monotonic_ns),
+            services,
+            target,
+            created_unix_ms: created,
+            expires_unix_ms,
+            reason: reason(&order.reason),
+            ..Verdict::FREE
+        }
+    }
+
+    /// Makes the maps lead to a slot.
+    fn point(&mut self, target: &Target, slot: u32, number: Option<u32>) -> Result<(), VerdictError> {
+        match target {
+            Target::Address(ip) => {
+                let entries = self.tables.verdicts.len();
+                self.tables
+                    .address_verdicts
+                    .insert(Address::from(*ip).octets(), slot, 0)
+                    .map_err(|error| VerdictError::map("address verdicts", entries, &error))
+            }
+            Target::Prefix(prefix) => {
+                let key = prefix.key();
+                self.tables
+                    .prefix_verdicts
+                    .insert(&Key::new(key.bits, key.octets), slot, 0)
+                    .map_err(|error| {
+                        VerdictError::map("prefix verdicts", abi::PREFIX_VERDICTS_MAX, &error)
+                    })
+            }
+            Target::Flow(key) => {
+                let bytes: [u8; size_of::<FlowKey>()] = bytemuck::cast(*key);
+                self.tables.flow_verdicts.insert(bytes, slot, 0).map_err(|error| {
+                    VerdictError::map("flow verdicts", abi::FLOW_VERDICTS_MAX, &error)
+                })?;
+                self.mark_record(key, slot);
+                Ok(())
+            }
+            Target::Signature(signature) => {
+                let number = number.ok_or(VerdictError::SignaturesFull)?;
+                signatures::set(self.tables, number, &Signature { slot, ..*signature });
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes the slot into the flow's record, where it has one.
+    fn mark_record(&self, key: &FlowKey, slot: u32) {
+        if let Some(way) = self.tables.way_of(key) {
+            self.tables.records.half(way, RECORD_SLOT).store(slot, Ordering::Release);
+        }
+    }
+
+    fn target(&self, verdict: &Verdict) -> Target {
+        match verdict.kind {
+            Kind::PREFIX => Target::Prefix(Prefix::from_mapped(
+                verdict.target.low,
+                u32::from(verdict.target.low_port),
+            )),
+            Kind::FLOW => Target::Flow(verdict.target),
+            Kind::SIGNATURE => {
+                let number = u32::from(verdict.target.low_port) % abi::SIGNATURES_MAX;
+                Target::Signature(Signature { slot: 0, ..self.tables.signatures.load(number) })
+            }
+            _ => Target::Address(verdict.target.low.to_ip()),
+        }
+    }
+}
+
+fn active_bit(kind: Kind) -> u32 {
+    match kind {
+        Kind::ADDRESS => active::ADDRESSES,
+        Kind::PREFIX => active::PREFIXES,
+        Kind::FLOW => active::FLOWS,
+        Kind::SIGNATURE => active::SIGNATURES,
+        _ => 0,
+    }
+}
+
+/// An order that the kernel could not carry out as meant.
+fn check(order: &Order) -> Result<(), VerdictError> {
+    let wrong = |text: &str| Err(VerdictError::Order(format!("{}: {text}", order.target)));
+    let limits = order.packets_per_second != 0 || order.bytes_per_second != 0;
+    if order.action == Action::RATE_LIMIT && !limits {
+        return wrong("a rate limit needs packets or bytes a second (for none at all, drop)");
+    }
+    if order.action != Action::RATE_LIMIT && limits {
+        return wrong("packets or bytes a second belong to a rate limit only");
+    }
+    if order.action != Action::QUARANTINE && !order.services.is_empty() {
+        return wrong("services belong to a quarantine only");
+    }
+    if order.services.len() > SERVICES {
+        return wrong(&format!("a quarantine lets at most {SERVICES} services through"));
+    }
+    if order.time_to_live == Some(Duration::ZERO) {
+        return wrong("a time to live of 0 would expire at once");
+    }
+    Ok(())
+}
+
+/// The reason, cut between characters where it is too long.
+fn reason(text: &str) -> [u8; REASON_BYTES] {
+    let mut bytes = [0; REASON_BYTES];
+    let end = text.floor_char_boundary(REASON_BYTES);
+    bytes[..end].copy_from_slice(&text.as_bytes()[..end]);
+    bytes
+}
+
+/// Whether a removal failed because there was nothing (ENOENT as a system call's error).
+pub(super) fn is_missing(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+fn gone(result: Result<(), MapError>, map: &'static str, entries: u32) -> Result<(), VerdictError> {
+    match result {
+        Err(error) if !is_missing(&error) => Err(VerdictError::map(map, entries, &error)),
+        _ => Ok(()),
+    }
+}

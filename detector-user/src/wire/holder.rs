@@ -1,0 +1,61 @@
+//! Who holds an interface's XDP hook: asked of the kernel over rtnetlink.
+
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket};
+
+use super::interface::Interface;
+
+const RTM_GETLINK: u16 = 18;
+const NLM_F_REQUEST: u16 = 1;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_PROG_ID: u16 = 4;
+/// Length of `nlmsghdr` and of `ifinfomsg`.
+const HEADER: usize = 16;
+const IFINFO: usize = 16;
+
+/// What is known of the program on an interface, for an error message; empty where
+/// nothing is.
+#[must_use]
+pub fn describe(interface: &Interface) -> String {
+    let Some(id) = program_id(interface.index) else {
+        return String::new();
+    };
+    let name = aya::programs::loaded_programs()
+        .filter_map(Result::ok)
+        .find(|program| program.id() == id)
+        .and_then(|program| program.name_as_str().map(str::to_owned));
+    match name {
+        Some(name) if !name.is_empty() => format!(" ({name}, program id {id})"),
+        _ => format!(" (program id {id})"),
+    }
+}
+
+/// Id of the XDP program on an interface.
+#[must_use]
+pub fn program_id(index: u32) -> Option<u32> {
+    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None).ok()?;
+    let mut request = [0u8; HEADER + IFINFO];
+    request[0..4].copy_from_slice(&((HEADER + IFINFO) as u32).to_ne_bytes());
+    request[4..6].copy_from_slice(&RTM_GETLINK.to_ne_bytes());
+    request[6..8].copy_from_slice(&NLM_F_REQUEST.to_ne_bytes());
+    request[HEADER + 4..HEADER + 8].copy_from_slice(&index.to_ne_bytes());
+    send(&socket, &request, SendFlags::empty()).ok()?;
+    let mut answer = [0u8; 32 * 1024];
+    let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty()).ok()?;
+    let attributes = answer.get(HEADER + IFINFO..length)?;
+    let xdp = attribute(attributes, IFLA_XDP)?;
+    let id = attribute(xdp, IFLA_XDP_PROG_ID)?;
+    Some(u32::from_ne_bytes(id.get(..4)?.try_into().ok()?))
+}
+
+/// The payload of the first attribute of a kind.
+fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    loop {
+        let length = u16::from_ne_bytes(bytes.get(0..2)?.try_into().ok()?) as usize;
+        // The upper two bits are flags (nested, byte order).
+        let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
+        if kind == wanted {
+            return bytes.get(4..length);
+        }
+        bytes = bytes.get(length.max(4).next_multiple_of(4)..)?;
+    }
+}

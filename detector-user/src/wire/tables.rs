@@ -1,0 +1,200 @@
+//! The maps of a data plane, opened: pinned ones, or those of a process.
+
+use std::os::fd::AsFd as _;
+
+use aya::{
+    Ebpf,
+    maps::{HashMap, LpmTrie, Map, MapData, PerCpuArray},
+};
+use bytemuck::Pod;
+use detector_common::{
+    abi::{ABI_VERSION, map},
+    config::{Control, Interface},
+    counters::{Counters, Tally},
+    key::FlowKey,
+    periods::Periods,
+    record::FlowRecord,
+    service::ServiceCounters,
+    set::Set,
+    signature::Signature,
+    verdict::{Hits, Verdict},
+};
+
+use super::{
+    load::{LoadError, chain, is_permission},
+    mapping::{Access, Mapping},
+    pins::{PinError, Pins},
+};
+
+/// Entries of a per-CPU array, as bytes.
+pub type PerCpu<const N: usize> = PerCpuArray<MapData, [u8; N]>;
+
+/// Everything that is read or written from outside the kernel.
+pub struct Tables {
+    /// One entry.
+    pub control: Mapping<Control>,
+    /// The flow table's tags.
+    pub sets: Mapping<Set>,
+    /// The flow table's records.
+    pub records: Mapping<FlowRecord>,
+    /// The flow table's periods.
+    pub periods: Mapping<Periods>,
+    /// Non-IP by EtherType.
+    pub ethertypes: Mapping<Tally>,
+    /// What hangs where.
+    pub interfaces: Mapping<Interface>,
+    /// Verdicts by slot.
+    pub verdicts: Mapping<Verdict>,
+    /// Bits of the signatures.
+    pub signature_bits: Mapping<u64>,
+    /// The signatures.
+    pub signatures: Mapping<Signature>,
+    /// By interface and direction.
+    pub counters: PerCpu<{ size_of::<Counters>() }>,
+    /// By service.
+    pub services: PerCpu<{ size_of::<ServiceCounters>() }>,
+    /// By verdict slot.
+    pub hits: PerCpu<{ size_of::<Hits>() }>,
+    /// Slots by address.
+    pub address_verdicts: HashMap<MapData, [u8; 16], u32>,
+    /// Slots by prefix.
+    pub prefix_verdicts: LpmTrie<MapData, [u8; 16], u32>,
+    /// Slots by flow.
+    pub flow_verdicts: HashMap<MapData, [u8; size_of::<FlowKey>()], u32>,
+    /// Prefixes that are never blocked.
+    pub never_block: LpmTrie<MapData, [u8; 16], u32>,
+}
+
+/// Why the tables cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TablesError {
+    /// The pin directory.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A map.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+}
+
+impl TablesError {
+    /// Whether permission was what lacked.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Load(error) if error.is_permission())
+    }
+
+    /// Whether nothing is attached.
+    #[must_use]
+    pub fn is_nothing_pinned(&self) -> bool {
+        matches!(self, Self::Pin(PinError::NothingPinned { .. }))
+    }
+}
+
+impl Tables {
+    /// The tables that are pinned.
+    ///
+    /// # Errors
+    /// [`PinError::NothingPinned`] where none are; [`LoadError::Version`] where they
+    /// are of another version.
+    pub fn open(pins: &Pins) -> Result<Self, TablesError> {
+        if !pins.is_populated() {
+            return Err(PinError::NothingPinned { path: pins.root().to_owned() }.into());
+        }
+        let tables = Self::from_maps(|name| {
+            MapData::from_pin(pins.map(name)).map_err(|error| fail("opening", name, &error))
+        })?;
+        let pinned = tables.control.load(0).abi_version;
+        if pinned != ABI_VERSION {
+            let path = pins.root().to_owned();
+            return Err(LoadError::Version { path, pinned, own: ABI_VERSION }.into());
+        }
+        Ok(tables)
+    }
+
+    /// The tables of a process that loaded the object itself.
+    ///
+    /// # Errors
+    /// [`LoadError`].
+    pub fn of(ebpf: &Ebpf) -> Result<Self, TablesError> {
+        Ok(Self::from_maps(|name| {
+            let missing = || LoadError::Map {
+                operation: "finding",
+                map: name,
+                cause: "not in the object".to_owned(),
+            };
+            let data = match ebpf.map(name).ok_or_else(missing)? {
+                Map::Array(data)
+                | Map::PerCpuArray(data)
+                | Map::HashMap(data)
+                | Map::LpmTrie(data) => data,
+                _ => return Err(missing()),
+            };
+            let own = data.fd().as_fd().try_clone_to_owned();
+            let own = own.map_err(|error| fail("duplicating", name, &error))?;
+            MapData::from_fd(own).map_err(|error| fail("opening", name, &error))
+        })?)
+    }
+
+    fn from_maps(
+        mut get: impl FnMut(&'static str) -> Result<MapData, LoadError>,
+    ) -> Result<Self, LoadError> {
+        Ok(Self {
+            control: mapping(&mut get, map::CONTROL)?,
+            sets: mapping(&mut get, map::SETS)?,
+            records: mapping(&mut get, map::RECORDS)?,
+            periods: mapping(&mut get, map::PERIODS)?,
+            ethertypes: mapping(&mut get, map::ETHERTYPES)?,
+            interfaces: mapping(&mut get, map::INTERFACES)?,
+            verdicts: mapping(&mut get, map::VERDICTS)?,
+            signature_bits: mapping(&mut get, map::SIGNATURE_BITS)?,
+            signatures: mapping(&mut get, map::SIGNATURES)?,
+            counters: typed(map::COUNTERS, Map::PerCpuArray(get(map::COUNTERS)?))?,
+            services: typed(map::SERVICES, Map::PerCpuArray(get(map::SERVICES)?))?,
+            hits: typed(map::HITS, Map::PerCpuArray(get(map::HITS)?))?,
+            address_verdicts: typed(map::ADDRESS_VERDICTS, Map::HashMap(get(map::ADDRESS_VERDICTS)?))?,
+            prefix_verdicts: typed(map::PREFIX_VERDICTS, Map::LpmTrie(get(map::PREFIX_VERDICTS)?))?,
+            flow_verdicts: typed(map::FLOW_VERDICTS, Map::HashMap(get(map::FLOW_VERDICTS)?))?,
+            never_block: typed(map::NEVER_BLOCK, Map::LpmTrie(get(map::NEVER_BLOCK)?))?,
+        })
+    }
+}
+
+fn mapping<T: Pod>(
+    get: &mut impl FnMut(&'static str) -> Result<MapData, LoadError>,
+    name: &'static str,
+) -> Result<Mapping<T>, LoadError> {
+    let data = get(name)?;
+    let info = data.info().map_err(|error| fail("asking for", name, &error))?;
+    if info.value_size() as usize != size_of::<T>() {
+        return Err(LoadError::Map {
+            operation: "mapping",
+            map: name,
+            cause: format!(
+                "its entries have {} bytes, not {}: it was made by another version; \
+                 `detector detach` removes it",
+                info.value_size(),
+                size_of::<T>()
+            ),
+        });
+    }
+    Mapping::new(data.fd().as_fd(), info.max_entries(), Access::Write)
+        .map_err(|error| fail("mapping", name, &error))
+}
+
+fn typed<M: TryFrom<Map, Error = aya::maps::MapError>>(
+    name: &'static str,
+    map: Map,
+) -> Result<M, LoadError> {
+    M::try_from(map).map_err(|error| fail("opening", name, &error))
+}
+
+fn fail(
+    operation: &'static str,
+    map: &'static str,
+    error: &(dyn std::error::Error + 'static),
+) -> LoadError {
+    if is_permission(error) {
+        return LoadError::Permission { operation: "opening BPF maps" };
+    }
+    LoadError::Map { operation, map, cause: chain(error) }
+}
