@@ -28,6 +28,9 @@ pub mod feature {
     /// An unlocking store must be a full barrier: any CPU whose stores another may see
     /// out of order (all but x86).
     pub const WEAK_MEMORY: u32 = 1 << 10;
+    /// Take the time from [`super::Control::replay_now_ns`]: frames of a capture, one at
+    /// a time, with the capture's own time.
+    pub const REPLAY_CLOCK: u32 = 1 << 11;
 
     /// Everything that a user may turn off.
     pub const ALL: u32 = FLOWS
@@ -99,6 +102,8 @@ pub struct Control {
     pub seed: HashSeed,
     /// Unix time at which the maps were made, ms.
     pub created_unix_ms: u64,
+    /// What [`feature::REPLAY_CLOCK`] takes for now.
+    pub replay_now_ns: u64,
 }
 
 /// How a program hangs on an interface. Numbers, for they cross the kernel boundary.

@@ -259,7 +259,7 @@ fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
     }
     match found {
         Some(found) => known(maps, packet, (&key, from_low), &place, &found),
-        None => claim(maps, packet, (&key, from_low), &place, set, active),
+        None => claim(maps, packet, (&key, from_low), &place, set),
     }
     Disposition::Pass
 }
@@ -361,7 +361,6 @@ fn claim<M: Maps>(
     (key, from_low): (&FlowKey, bool),
     place: &Place,
     set: M::Set,
-    active: u32,
 ) {
     let now = set::coarse(place.now_ns);
     let mut choice = choose(maps, set, now, false);
@@ -391,8 +390,15 @@ fn claim<M: Maps>(
         refuse(maps, packet);
         return;
     }
+    // Another CPU may have taken the way, and given up what it held, before the lock was ours.
+    if !set::matches(maps.word(set, choice.way), place.tag) {
+        maps.unlock(record);
+        refuse(maps, packet);
+        return;
+    }
     evict(maps, record, set::class(choice.word));
-    let slot = flow_slot::<M>(maps, &None, key, active);
+    // Whether or not this packet is exempt from verdicts: the next that comes may not be.
+    let slot = flow_slot::<M>(maps, &None, key, maps.active());
     maps.with(record, |r| {
         r.verdict_slot = slot;
         r.begin(key, from_low, None, packet, micros(place.now_ns));
@@ -405,8 +411,8 @@ fn claim<M: Maps>(
 #[inline(always)]
 fn evict<M: Maps>(maps: &M, record: M::Record, class: Class) {
     let fate = match class {
-        Class::EMPTY => return,
-        Class::RELEASED => Fate::Released,
+        // An empty way's record is all zeros, unless another CPU was here meanwhile.
+        Class::EMPTY | Class::RELEASED => Fate::Released,
         Class::PROTECTED => Fate::EvictedIdle,
         _ => Fate::EvictedProbation,
     };

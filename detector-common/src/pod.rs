@@ -44,7 +44,7 @@ pod! {
     Counters: FATES * 16 + EVENTS * 8 + Malformed::ALL.len() * 8;
     ServiceCounters: 16 + 4 + 4 + 5 * 8;
     ProgramConfig: 88 + 6 * 4;
-    Control: 2 * 4 + 8 + 4 * 4 + 88 + 8;
+    Control: 2 * 4 + 8 + 4 * 4 + 88 + 2 * 8;
     Interface: 2 * 4 + 8 + 16 + 8;
     Action: 1;
     Kind: 1;

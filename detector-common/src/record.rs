@@ -134,7 +134,7 @@ pub mod state {
     pub const FORWARD_SEEN: u32 = 1 << 1;
     /// A backward packet was seen: that direction's counters are valid.
     pub const BACKWARD_SEEN: u32 = 1 << 2;
-    /// The side that began spoke again after an answer.
+    /// The side that sent the record's first packet spoke again after an answer.
     pub const TURNED: u32 = 1 << 3;
     /// FIN forward.
     pub const FORWARD_FIN: u32 = 1 << 4;
@@ -293,12 +293,13 @@ impl FlowRecord {
         let toward = self.toward(from_low);
         let (direction, seen) = match toward {
             Toward::Forward => {
-                if self.state & state::BACKWARD_SEEN != 0 {
-                    self.state |= state::TURNED;
-                }
+                self.turn(state::BACKWARD_SEEN, 0);
                 (&mut self.forward, state::FORWARD_SEEN)
             }
-            Toward::Backward => (&mut self.backward, state::BACKWARD_SEEN),
+            Toward::Backward => {
+                self.turn(state::FORWARD_SEEN, state::BEGAN_BACKWARD);
+                (&mut self.backward, state::BACKWARD_SEEN)
+            }
         };
         if self.state & seen == 0 {
             direction.begin(packet, at_us);
@@ -318,6 +319,16 @@ impl FlowRecord {
             });
         }
         None
+    }
+
+    /// Notes that the side that sent the first packet speaks after an answer. The
+    /// answer alone is not enough: a host resets what it did not ask for, so that one
+    /// spoofed SYN and ACK would make an established flow.
+    #[inline(always)]
+    fn turn(&mut self, answer_seen: u32, began: u32) {
+        if self.state & (answer_seen | state::BEGAN_BACKWARD) == answer_seen | began {
+            self.state |= state::TURNED;
+        }
     }
 
     /// The counters outside the direction's own line.
@@ -346,7 +357,7 @@ impl FlowRecord {
             }
         }
         if flags & !(tcp::ACK | tcp::PSH) != 0 {
-            self.rare(flags, toward);
+            self.rare(flags, packet.segments, toward);
         }
         let both_fins = state::FORWARD_FIN | state::BACKWARD_FIN;
         if self.state & both_fins == both_fins && flags & (tcp::FIN | tcp::ACK) == tcp::ACK {
@@ -355,17 +366,19 @@ impl FlowRecord {
     }
 
     #[inline(always)]
-    fn rare(&mut self, flags: u8, toward: Toward) {
+    fn rare(&mut self, flags: u8, segments: u32, toward: Toward) {
         let (counts, fin_bit) = match toward {
             Toward::Forward => (&mut self.forward_flags, state::FORWARD_FIN),
             Toward::Backward => (&mut self.backward_flags, state::BACKWARD_FIN),
         };
-        count(&mut counts.fin, flags & tcp::FIN);
-        count(&mut counts.syn, flags & tcp::SYN);
-        count(&mut counts.rst, flags & tcp::RST);
-        count(&mut counts.urg, flags & tcp::URG);
-        count(&mut self.cwr, flags & tcp::CWR);
-        count(&mut self.ece, flags & tcp::ECE);
+        // Segmentation leaves FIN to the last segment and CWR to the first, and never
+        // meets SYN or RST; URG and ECE it repeats.
+        count(&mut counts.fin, flags & tcp::FIN, 1);
+        count(&mut counts.syn, flags & tcp::SYN, 1);
+        count(&mut counts.rst, flags & tcp::RST, 1);
+        count(&mut counts.urg, flags & tcp::URG, segments);
+        count(&mut self.cwr, flags & tcp::CWR, 1);
+        count(&mut self.ece, flags & tcp::ECE, segments);
         if flags & tcp::FIN != 0 {
             self.state |= fin_bit;
         }
@@ -374,18 +387,21 @@ impl FlowRecord {
         }
     }
 
-    /// Whether the flow is to be kept when others are pushed out: the side that
-    /// began spoke again after an answer, or there were enough packets.
+    /// Whether the flow is to be kept when others are pushed out: the side that sent
+    /// first spoke again after an answer, or it sent enough packets.
     #[inline(always)]
     #[must_use]
     pub fn is_established(&self) -> bool {
-        // One of the two lines may be stale; only valid counters are read.
         if self.state & state::TURNED != 0 {
             return true;
         }
-        let seen = self.state & (state::FORWARD_SEEN | state::BACKWARD_SEEN);
-        (seen & state::FORWARD_SEEN != 0 && self.forward.packets >= ESTABLISHED_PACKETS)
-            || (seen == state::BACKWARD_SEEN && self.backward.packets >= ESTABLISHED_PACKETS)
+        // The other side's line may hold nothing valid.
+        let packets = if self.state & state::BEGAN_BACKWARD == 0 {
+            self.forward.packets
+        } else {
+            self.backward.packets
+        };
+        packets >= ESTABLISHED_PACKETS
     }
 
     /// Packets and bytes of both directions.
@@ -442,9 +458,9 @@ pub fn micros(ns: u64) -> u64 {
 }
 
 #[inline(always)]
-fn count(counter: &mut u16, flag: u8) {
+fn count(counter: &mut u16, flag: u8, packets: u32) {
     if flag != 0 {
-        *counter = counter.saturating_add(1);
+        *counter = counter.saturating_add(saturated(packets));
     }
 }
 

@@ -38,7 +38,7 @@ pub struct Args {
     #[arg(long)]
     host: bool,
 
-    /// Keep each guest's initramfs, scripts and console log
+    /// Keep each guest's initramfs and console log until its next run, as after a failure
     #[arg(long)]
     keep: bool,
 

@@ -4,8 +4,10 @@
 //! the kernel programs, fed through `BPF_PROG_TEST_RUN`, can be another: whoever replays does not see the difference.
 
 pub mod community_id;
+mod index;
+mod memory;
 pub mod protocol;
-mod store;
+mod records;
 mod table;
 mod view;
 

@@ -11,9 +11,9 @@ use detector_common::{
     packet::Packet,
     record::micros,
 };
-use hashbrown::HashTable;
 
-use super::store::{PeriodsByRecord, Records};
+use super::index::Index;
+use super::records::{PeriodsByRecord, Records};
 use super::{Account, Ended, FrameSink};
 
 /// Flows that are held at once unless told otherwise: 32 Mi, 9 GiB when all are there. The packets of one more are
@@ -26,26 +26,23 @@ const ETHERTYPES: usize = 1 << 16;
 /// The zone of replayed frames: there is but one interface.
 const ZONE: u32 = 0;
 
-/// Where a key's record is. The upper half of the key's hash is kept, so that a probe rarely touches a record of
-/// another flow, and growing touches none.
-#[derive(Clone, Copy)]
-struct Entry {
-    hash: u32,
-    number: u32,
-}
+/// Packets that are worked on together. Each stage of a batch reads memory that the one before has found, for all its
+/// packets: the reads of a stage wait for each other no more, and a table far larger than the caches keeps up.
+const BATCH: usize = 128;
 
-impl Entry {
-    /// What hashbrown needs of a hash: an index from its lower bits, a tag from its upper seven. Only the upper bits of
-    /// [`FlowKey::hash`] are good, so both come from these.
-    #[inline(always)]
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash) | u64::from(hash) << 32
-    }
+/// A packet on its way into the table.
+#[derive(Clone, Copy)]
+struct Pending {
+    packet: Packet,
+    key: FlowKey,
+    hash: u32,
+    from_low: bool,
+    now_us: u64,
 }
 
 /// Counts frames into flow records.
 pub struct Table {
-    entries: HashTable<Entry>,
+    index: Index,
     records: Records,
     periods: PeriodsByRecord,
     seed: HashSeed,
@@ -53,6 +50,7 @@ pub struct Table {
     counters: Counters,
     in_records: Tally,
     ethertypes: Box<[Tally]>,
+    pending: Vec<Pending>,
 }
 
 impl Default for Table {
@@ -78,7 +76,7 @@ impl Table {
             *word = random.hash_one(number);
         }
         Self {
-            entries: HashTable::new(),
+            index: Index::new(),
             records: Records::default(),
             periods: PeriodsByRecord::default(),
             seed,
@@ -86,10 +84,11 @@ impl Table {
             counters: Counters::default(),
             in_records: Tally::default(),
             ethertypes: vec![Tally::default(); ETHERTYPES].into_boxed_slice(),
+            pending: Vec::with_capacity(BATCH),
         }
     }
 
-    /// Counts one frame; the flow that it ended, if any, goes to `ended`.
+    /// Counts one frame. A flow that is over goes to `ended`, at the latest [`BATCH`] frames later.
     #[inline]
     pub fn count(&mut self, time_ns: u64, frame: &[u8], ended: &mut Ended<'_>) {
         let packet = match Parser::FULL.parse(frame) {
@@ -106,28 +105,63 @@ impl Table {
             packet.protocol,
             ZONE,
         );
-        let hash = (key.hash(&self.seed) >> 32) as u32;
-        let now_us = micros(time_ns);
-        let records = &self.records;
-        let found = self.entries.find(Entry::spread(hash), |entry| {
-            entry.hash == hash && records.get(entry.number).key == key
+        self.pending.push(Pending {
+            packet,
+            key,
+            hash: (key.hash(&self.seed) >> 32) as u32,
+            from_low,
+            now_us: micros(time_ns),
         });
+        if self.pending.len() == BATCH {
+            self.settle(ended);
+        }
+    }
+
+    /// Counts the packets that are pending, in their order.
+    fn settle(&mut self, ended: &mut Ended<'_>) {
+        let pending = std::mem::take(&mut self.pending);
+        let mut touched = 0;
+        for Pending { hash, .. } in &pending {
+            touched ^= self.index.touch(*hash);
+        }
+        let mut guesses = [None; BATCH];
+        for (guess, packet) in guesses.iter_mut().zip(&pending) {
+            *guess = self.index.guess(packet.hash);
+            if let Some(number) = *guess {
+                touched ^= self.records.touch(number);
+            }
+        }
+        std::hint::black_box(touched);
+        for (guess, packet) in guesses.into_iter().zip(&pending) {
+            self.settle_one(guess, packet, ended);
+        }
+        self.pending = pending;
+        self.pending.clear();
+    }
+
+    #[inline(always)]
+    fn settle_one(&mut self, guess: Option<u32>, pending: &Pending, ended: &mut Ended<'_>) {
+        let is_it = |number| self.records.get(number).key == pending.key;
+        let found = match guess {
+            Some(number) if is_it(number) => guess,
+            _ => self.index.find(pending.hash, is_it),
+        };
         match found {
-            Some(&Entry { number, .. }) => self.known(number, from_low, &packet, now_us, ended),
-            None => self.begin(hash, &key, from_low, &packet, now_us),
+            Some(number) => self.known(number, pending, ended),
+            None => self.begin(pending),
         }
     }
 
     /// A packet of a flow that has a record.
     #[inline(always)]
-    fn known(
-        &mut self,
-        number: u32,
-        from_low: bool,
-        packet: &Packet,
-        now_us: u64,
-        ended: &mut Ended<'_>,
-    ) {
+    fn known(&mut self, number: u32, pending: &Pending, ended: &mut Ended<'_>) {
+        let &Pending {
+            ref packet,
+            ref key,
+            from_low,
+            now_us,
+            ..
+        } = pending;
         let record = self.records.get_mut(number);
         if record.is_over(packet, now_us) {
             ended(&record.normalized(), self.periods.of(number, record));
@@ -135,8 +169,7 @@ impl Table {
             self.counters.tallies[Fate::Ended as usize].add(packets, bytes);
             self.counters.events[Event::FlowsEnded as usize] += 1;
             let forward = record.next_forward(from_low);
-            let key = record.key;
-            record.begin(&key, from_low, forward, packet, now_us);
+            record.begin(key, from_low, forward, packet, now_us);
             self.counters.events[Event::FlowsCreated as usize] += 1;
         } else if let Some(gap) = record.update(from_low, packet, now_us) {
             self.periods.add(number, gap);
@@ -148,20 +181,26 @@ impl Table {
     }
 
     /// A packet of a flow that has no record.
-    fn begin(&mut self, hash: u32, key: &FlowKey, from_low: bool, packet: &Packet, now_us: u64) {
+    #[inline(always)]
+    fn begin(&mut self, pending: &Pending) {
+        let packet = &pending.packet;
         let number = self.records.count();
-        if number >= self.flows_max {
+        if number < self.flows_max
+            && self.records.make_room()
+            && self.index.insert(pending.hash, number)
+        {
+            self.records.push().begin(
+                &pending.key,
+                pending.from_low,
+                None,
+                packet,
+                pending.now_us,
+            );
+            self.event(Event::FlowsCreated);
+        } else {
             let (packets, bytes) = (packet.segments.into(), packet.wire_bytes.into());
-            return self.tally(Fate::NotAdmitted, packets, bytes);
+            self.tally(Fate::NotAdmitted, packets, bytes);
         }
-        self.entries
-            .insert_unique(Entry::spread(hash), Entry { hash, number }, |entry| {
-                Entry::spread(entry.hash)
-            });
-        self.records
-            .push()
-            .begin(key, from_low, None, packet, now_us);
-        self.event(Event::FlowsCreated);
     }
 
     #[cold]
@@ -197,12 +236,13 @@ impl Table {
 
     /// Hands out every live flow, oldest record first, and forgets them.
     pub fn hand_out(&mut self, ended: &mut Ended<'_>) {
+        self.settle(ended);
         for (number, record) in (0..).zip(self.records.iter()) {
             let (packets, bytes) = record.totals();
             self.in_records.add(packets, bytes);
             ended(&record.normalized(), self.periods.of(number, record));
         }
-        self.entries.clear();
+        self.index.clear();
         self.records.clear();
         self.periods.clear();
     }

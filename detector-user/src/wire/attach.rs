@@ -21,7 +21,7 @@ use detector_common::{
 
 use super::{
     interface::{Interface, InterfaceError},
-    load::{self, LoadError, Loader, Settings, unix_ms},
+    load::{self, LoadError, Loader, Settings, errno, unix_ms},
     mapping::Mapping,
     pins::{PinError, Pins},
     tables::{Tables, TablesError},
@@ -129,7 +129,11 @@ impl AttachError {
     /// Whether permission was what lacked.
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        matches!(self, Self::Load(error) if error.is_permission())
+        match self {
+            Self::Pin(error) => error.is_permission(),
+            Self::Load(error) => error.is_permission(),
+            _ => false,
+        }
     }
 }
 
@@ -500,17 +504,4 @@ fn ingress_error(interface: &Interface, error: &(dyn std::error::Error + 'static
             remedy: "",
         },
     }
-}
-
-/// The error number at the bottom of an error.
-fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    let mut next = Some(error);
-    let mut found = None;
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            found = io.raw_os_error().or(found);
-        }
-        next = error.source();
-    }
-    found
 }

@@ -290,17 +290,23 @@ pub fn unix_ms(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
 }
 
-/// Whether EPERM lies at the bottom of an error.
+/// Whether EPERM lies at the bottom of an error. The verifier's refusals are EACCES, a
+/// lack of privilege is EPERM.
 pub(super) fn is_permission(error: &(dyn std::error::Error + 'static)) -> bool {
+    errno(error) == Some(libc::EPERM)
+}
+
+/// The error number at the bottom of an error.
+pub(super) fn errno(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
     let mut next = Some(error);
+    let mut found = None;
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>() {
-            // The verifier's refusals are EACCES, a lack of privilege is EPERM.
-            return io.raw_os_error() == Some(libc::EPERM);
+            found = io.raw_os_error().or(found);
         }
         next = error.source();
     }
-    false
+    found
 }
 
 /// An error with its causes, the last lines of a verifier's log included.

@@ -9,3 +9,4 @@ pub mod mapping;
 pub mod object;
 pub mod pins;
 pub mod tables;
+pub mod testrun;

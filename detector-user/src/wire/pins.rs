@@ -65,7 +65,13 @@ fn remedy(cause: &io::Error) -> &'static str {
 }
 
 impl PinError {
-    fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// Whether permission was what lacked.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if cause.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    pub(super) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
         move |cause| Self::Io { operation, path, cause }
     }
@@ -131,17 +137,40 @@ impl Pins {
         self.map(detector_common::abi::map::CONTROL).exists()
     }
 
-    /// Makes the directories.
+    /// Whether this process may see the maps, and they are there.
     ///
     /// # Errors
-    /// [`PinError::NoBpfFs`] where the parent is no BPF file system.
-    pub fn create(&self) -> Result<(), PinError> {
+    /// [`PinError::NothingPinned`] where they are not, [`PinError::Io`] where that
+    /// cannot be told.
+    pub fn require_populated(&self) -> Result<(), PinError> {
+        let control = self.map(detector_common::abi::map::CONTROL);
+        match control.try_exists() {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(PinError::NothingPinned { path: self.root.clone() }),
+            Err(cause) => Err(PinError::io("looking for", &control)(cause)),
+        }
+    }
+
+    /// Makes sure that the directory is, or would be, on a BPF file system.
+    ///
+    /// # Errors
+    /// [`PinError::NoBpfFs`] where it is not.
+    pub fn require_bpf_fs(&self) -> Result<(), PinError> {
         let existing = self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
         let kind = statfs(existing)
             .map_err(|errno| PinError::io("asking for the file system of", existing)(errno.into()))?;
         if kind.f_type as u64 != BPF_FS_MAGIC {
             return Err(PinError::NoBpfFs { path: self.root.clone() });
         }
+        Ok(())
+    }
+
+    /// Makes the directories.
+    ///
+    /// # Errors
+    /// [`PinError::NoBpfFs`] where the parent is no BPF file system.
+    pub fn create(&self) -> Result<(), PinError> {
+        self.require_bpf_fs()?;
         for path in [self.maps(), self.root.join("links"), self.root.join("programs")] {
             fs::create_dir_all(&path).map_err(PinError::io("making", &path))?;
         }
@@ -174,14 +203,54 @@ impl Pins {
         }
     }
 
-    /// Removes everything, the directory included.
+    /// Removes everything that was pinned, and the directories that are empty then.
+    /// What somebody else put there stays, and nothing is removed from any other file
+    /// system: a mistaken `--pin-dir` must not cost anybody his files.
     ///
     /// # Errors
-    /// What the file system says.
+    /// [`PinError::NoBpfFs`], and what the file system says.
     pub fn remove_all(&self) -> Result<(), PinError> {
-        match fs::remove_dir_all(&self.root) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(PinError::io("removing", &self.root)(cause))
+        if !self.root.exists() {
+            return Ok(());
+        }
+        self.require_bpf_fs()?;
+        // Another version may have other maps.
+        let all_maps = self.is_populated();
+        self.remove_children(&self.maps(), |name| {
+            all_maps || detector_common::abi::map::ALL.contains(&name)
+        })?;
+        self.remove_children(&self.root.join("links"), |name| index_of(name).is_some())?;
+        self.remove_children(&self.root.join("programs"), |name| name == "clock")?;
+        self.remove_directory(&self.root)
+    }
+
+    fn remove_children(&self, directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), PinError> {
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(cause) => return Err(PinError::io("listing", directory)(cause)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(PinError::io("listing", directory))?;
+            if entry.file_name().to_str().is_some_and(&ours) {
+                self.remove(&entry.path())?;
+            }
+        }
+        self.remove_directory(directory)
+    }
+
+    /// Removes a directory unless something is in it, or mounted on it.
+    fn remove_directory(&self, directory: &Path) -> Result<(), PinError> {
+        match fs::remove_dir(directory) {
+            Err(cause)
+                if !matches!(
+                    cause.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::ResourceBusy
+                ) =>
+            {
+                Err(PinError::io("removing", directory)(cause))
             }
             _ => Ok(()),
         }
@@ -194,10 +263,38 @@ impl Pins {
             return Vec::new();
         };
         let mut indices: Vec<u32> = entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.split_once('_')?.1.parse().ok())
+            .filter_map(|entry| index_of(entry.ok()?.file_name().to_str()?))
             .collect();
         indices.sort_unstable();
         indices.dedup();
         indices
+    }
+}
+
+/// The interface of a link's pin.
+fn index_of(name: &str) -> Option<u32> {
+    name.strip_prefix("ingress_").or_else(|| name.strip_prefix("egress_"))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_removed_from_another_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let kept = directory.path().join("maps");
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("CONTROL"), "somebody's file").unwrap();
+        let pins = Pins::new(directory.path());
+        assert!(matches!(pins.remove_all(), Err(PinError::NoBpfFs { .. })));
+        assert!(kept.join("CONTROL").exists());
+    }
+
+    #[test]
+    fn links_are_known_by_their_names() {
+        assert_eq!(index_of("ingress_12"), Some(12));
+        assert_eq!(index_of("egress_1"), Some(1));
+        assert_eq!(index_of("somebody_1"), None);
     }
 }

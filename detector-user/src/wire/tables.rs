@@ -21,7 +21,7 @@ use detector_common::{
 };
 
 use super::{
-    load::{LoadError, chain, is_permission},
+    load::{LoadError, chain, errno, is_permission},
     mapping::{Access, Mapping},
     pins::{PinError, Pins},
 };
@@ -80,7 +80,10 @@ impl TablesError {
     /// Whether permission was what lacked.
     #[must_use]
     pub fn is_permission(&self) -> bool {
-        matches!(self, Self::Load(error) if error.is_permission())
+        match self {
+            Self::Pin(error) => error.is_permission(),
+            Self::Load(error) => error.is_permission(),
+        }
     }
 
     /// Whether nothing is attached.
@@ -97,11 +100,16 @@ impl Tables {
     /// [`PinError::NothingPinned`] where none are; [`LoadError::Version`] where they
     /// are of another version.
     pub fn open(pins: &Pins) -> Result<Self, TablesError> {
-        if !pins.is_populated() {
-            return Err(PinError::NothingPinned { path: pins.root().to_owned() }.into());
-        }
+        pins.require_populated()?;
         let tables = Self::from_maps(|name| {
-            MapData::from_pin(pins.map(name)).map_err(|error| fail("opening", name, &error))
+            let path = pins.map(name);
+            MapData::from_pin(&path).map_err(|error| match errno(&error) {
+                // The pin's own permissions, which no capability for BPF overrides.
+                Some(libc::EACCES) => {
+                    PinError::io("opening", &path)(std::io::ErrorKind::PermissionDenied.into()).into()
+                }
+                _ => TablesError::from(fail("opening", name, &error)),
+            })
         })?;
         let pinned = tables.control.load(0).abi_version;
         if pinned != ABI_VERSION {
@@ -116,7 +124,7 @@ impl Tables {
     /// # Errors
     /// [`LoadError`].
     pub fn of(ebpf: &Ebpf) -> Result<Self, TablesError> {
-        Ok(Self::from_maps(|name| {
+        Self::from_maps(|name| {
             let missing = || LoadError::Map {
                 operation: "finding",
                 map: name,
@@ -127,17 +135,17 @@ impl Tables {
                 | Map::PerCpuArray(data)
                 | Map::HashMap(data)
                 | Map::LpmTrie(data) => data,
-                _ => return Err(missing()),
+                _ => return Err(missing().into()),
             };
             let own = data.fd().as_fd().try_clone_to_owned();
             let own = own.map_err(|error| fail("duplicating", name, &error))?;
-            MapData::from_fd(own).map_err(|error| fail("opening", name, &error))
-        })?)
+            MapData::from_fd(own).map_err(|error| fail("opening", name, &error).into())
+        })
     }
 
     fn from_maps(
-        mut get: impl FnMut(&'static str) -> Result<MapData, LoadError>,
-    ) -> Result<Self, LoadError> {
+        mut get: impl FnMut(&'static str) -> Result<MapData, TablesError>,
+    ) -> Result<Self, TablesError> {
         Ok(Self {
             control: mapping(&mut get, map::CONTROL)?,
             sets: mapping(&mut get, map::SETS)?,
@@ -160,9 +168,9 @@ impl Tables {
 }
 
 fn mapping<T: Pod>(
-    get: &mut impl FnMut(&'static str) -> Result<MapData, LoadError>,
+    get: &mut impl FnMut(&'static str) -> Result<MapData, TablesError>,
     name: &'static str,
-) -> Result<Mapping<T>, LoadError> {
+) -> Result<Mapping<T>, TablesError> {
     let data = get(name)?;
     let info = data.info().map_err(|error| fail("asking for", name, &error))?;
     if info.value_size() as usize != size_of::<T>() {
@@ -175,10 +183,11 @@ fn mapping<T: Pod>(
                 info.value_size(),
                 size_of::<T>()
             ),
-        });
+        }
+        .into());
     }
     Mapping::new(data.fd().as_fd(), info.max_entries(), Access::Write)
-        .map_err(|error| fail("mapping", name, &error))
+        .map_err(|error| fail("mapping", name, &error).into())
 }
 
 fn typed<M: TryFrom<Map, Error = aya::maps::MapError>>(

@@ -79,8 +79,9 @@ pub fn boot(kernel: &Kernel, workload: &Workload, options: &Options) -> Result<O
     if result.is_err() {
         show_console(&console);
     }
-    if options.keep {
-        eprintln!("kernels: kept {}", folder.display());
+    // A failure that doesn't come again leaves nothing else to look at.
+    if options.keep || result.is_err() {
+        eprintln!("kernels: kept {} until the next run", folder.display());
     } else {
         fs::remove_dir_all(&folder)
             .with_context(|| format!("cannot remove {}", folder.display()))?;

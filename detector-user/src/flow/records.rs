@@ -7,15 +7,17 @@ use detector_common::{
     record::FlowRecord,
 };
 
-/// Records of one piece, as a power of two: 1 MiB.
-const PIECE_SHIFT: u32 = 12;
-const PIECE_RECORDS: usize = 1 << PIECE_SHIFT;
+use super::memory::Memory;
+
+/// Records of one piece, as a power of two: 16 MiB, of which only what is used is backed by memory.
+const PIECE_SHIFT: u32 = 16;
+const PIECE_RECORDS: u32 = 1 << PIECE_SHIFT;
 
 /// Flow records by number, counted from 0 in the order in which they were made.
 #[derive(Default)]
 pub(super) struct Records {
     /// All but the last are full.
-    pieces: Vec<Vec<FlowRecord>>,
+    pieces: Vec<Memory<FlowRecord>>,
     count: u32,
 }
 
@@ -24,31 +26,49 @@ impl Records {
         self.count
     }
 
-    /// A new record, all zero.
-    pub(super) fn push(&mut self) -> &mut FlowRecord {
-        if self.count as usize % PIECE_RECORDS == 0 {
-            self.pieces.push(Vec::with_capacity(PIECE_RECORDS));
+    /// Makes room for one more record; false where there is no memory for it.
+    #[inline]
+    pub(super) fn make_room(&mut self) -> bool {
+        if self.count as usize >= self.pieces.len() << PIECE_SHIFT {
+            let Some(piece) = Memory::zeroed(PIECE_RECORDS as usize) else {
+                return false;
+            };
+            self.pieces.push(piece);
         }
+        true
+    }
+
+    /// A new record, all zero, in the room that was made for it.
+    #[inline]
+    pub(super) fn push(&mut self) -> &mut FlowRecord {
+        let number = self.count;
         self.count += 1;
-        let last = self.pieces.len() - 1;
-        let piece = &mut self.pieces[last];
-        piece.push(FlowRecord::default());
-        let last = piece.len() - 1;
-        &mut piece[last]
+        self.get_mut(number)
     }
 
     #[inline(always)]
     pub(super) fn get(&self, number: u32) -> &FlowRecord {
-        &self.pieces[(number >> PIECE_SHIFT) as usize][number as usize % PIECE_RECORDS]
+        &self.pieces[(number >> PIECE_SHIFT) as usize].all()[(number % PIECE_RECORDS) as usize]
     }
 
     #[inline(always)]
     pub(super) fn get_mut(&mut self, number: u32) -> &mut FlowRecord {
-        &mut self.pieces[(number >> PIECE_SHIFT) as usize][number as usize % PIECE_RECORDS]
+        let piece = &mut self.pieces[(number >> PIECE_SHIFT) as usize];
+        &mut piece.all_mut()[(number % PIECE_RECORDS) as usize]
+    }
+
+    /// Reads from each line of a record, which brings them nearer, and gives what must not be optimized away.
+    #[inline(always)]
+    pub(super) fn touch(&self, number: u32) -> u64 {
+        let record = self.get(number);
+        record.key.low.words[0] ^ record.gap_squares ^ record.forward.bytes ^ record.backward.bytes
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &FlowRecord> {
-        self.pieces.iter().flatten()
+        self.pieces
+            .iter()
+            .flat_map(Memory::all)
+            .take(self.count as usize)
     }
 
     pub(super) fn clear(&mut self) {
