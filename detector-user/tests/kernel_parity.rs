@@ -1,6 +1,8 @@
 //! Every shared capture through the native table and through the programs in the
 //! kernel: the same flow records, field by field, and the same books.
 
+mod needs;
+
 use std::path::{Path, PathBuf};
 
 use detector_common::{counters::Event, periods::Periods, record::FlowRecord};
@@ -31,8 +33,7 @@ fn captures() -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/pcap");
-    walk(&root, &mut found);
+    walk(&needs::captures(), &mut found);
     found.sort();
     found
 }
@@ -87,16 +88,12 @@ fn comparable(account: &Account) -> (Vec<u64>, Vec<u64>, Vec<u64>) {
 fn every_capture_gives_identical_flow_records() {
     let captures = captures();
     if captures.is_empty() {
-        println!("skipped: the shared captures are not at ../shared/data/pcap");
-        return;
+        return needs::skip("the shared captures are not at ../shared/data/pcap");
     }
     let settings = Settings { flow_slots: FLOW_SLOTS, ..Settings::default() };
     let mut kernel = match TestRun::new(settings) {
         Ok(kernel) => kernel,
-        Err(error) => {
-            println!("skipped: {error}");
-            return;
-        }
+        Err(error) => return needs::skip(&error.to_string()),
     };
     let mut native = Table::default();
     let (mut all_frames, mut all_flows) = (0, 0);

@@ -13,12 +13,13 @@ use anyhow::{Context, Result, bail};
 
 use self::package::Kernel;
 use self::transcript::Output;
+use crate::tool;
 
 mod guest;
 mod initramfs;
 mod modules;
 mod package;
-mod tool;
+
 mod transcript;
 
 /// The kernels of the matrix where none is asked for: the oldest supported, and the newest long-term one.
@@ -84,12 +85,41 @@ pub struct Options {
     pub keep: bool,
 }
 
+/// Tests that run where no command is given: every program in every specialisation,
+/// and the shared captures through kernel and native code.
+const TESTS: [&str; 2] = ["kernel_load", "kernel_parity"];
+/// The shared captures, beside the project and in the guest.
+const CAPTURES: &str = "../shared/data/pcap";
+const GUEST_CAPTURES: &str = "pcap";
+
 /// What runs where no command is given.
-fn default_commands() -> Workload {
-    Workload {
+fn tests() -> Result<Workload> {
+    let captures = tool::root().join(CAPTURES);
+    if !captures.is_dir() {
+        bail!(
+            "{}: the shared captures are not there; the kernel matrix replays them",
+            captures.display()
+        );
+    }
+    let mut workload = Workload {
+        data: vec![(captures, GUEST_CAPTURES.to_owned())],
         commands: vec!["uname -r".to_owned()],
         ..Workload::default()
+    };
+    for name in TESTS {
+        let program = crate::test::build(name)?;
+        let file = program
+            .file_name()
+            .and_then(|f| f.to_str())
+            .unwrap_or(name)
+            .to_owned();
+        workload.commands.push(format!(
+            "{}=1 DETECTOR_TEST_CAPTURES=\"$KERNELS_DATA/{GUEST_CAPTURES}\" {file} --nocapture",
+            crate::test::NO_SKIP
+        ));
+        workload.programs.push(program);
     }
+    Ok(workload)
 }
 
 /// Runs the matrix: every kernel, even after one fails.
@@ -100,7 +130,7 @@ pub fn run(args: Args) -> Result<()> {
         keep: args.keep,
     };
     let mut workload = if args.command.is_empty() {
-        default_commands()
+        tests()?
     } else {
         Workload {
             commands: vec![command_line(&args.command)],

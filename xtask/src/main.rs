@@ -1,2 +1,41 @@
-//! Project tasks.
-fn main() {}
+//! Project tasks: `cargo xtask TASK`.
+mod bpf;
+mod kernels;
+mod lint;
+mod setup;
+mod test;
+mod tool;
+
+use clap::{Parser, Subcommand};
+
+/// Project tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build the checked-in BPF objects from their source, or check that they stem from it
+    Bpf(bpf::Args),
+    /// Install what the tests and the demonstration need
+    Setup,
+    /// Run every test
+    Test(test::Args),
+    /// Formatting, clippy, and the references that are generated
+    Lint,
+    /// Run the kernel tests on Debian's kernels under qemu
+    Kernels(kernels::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().task {
+        Task::Bpf(args) => bpf::run(&args),
+        Task::Setup => setup::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Lint => lint::run(),
+        Task::Kernels(args) => kernels::run(args),
+    }
+}

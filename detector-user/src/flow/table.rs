@@ -28,7 +28,7 @@ const ZONE: u32 = 0;
 
 /// Packets that are worked on together. Each stage of a batch reads memory that the one before has found, for all its
 /// packets: the reads of a stage wait for each other no more, and a table far larger than the caches keeps up.
-const BATCH: usize = 128;
+const BATCH: usize = 32;
 
 /// A packet on its way into the table.
 #[derive(Clone, Copy)]

@@ -48,9 +48,9 @@ pub fn program_id(index: u32) -> Option<u32> {
 }
 
 /// The payload of the first attribute of a kind.
-fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     loop {
-        let length = u16::from_ne_bytes(bytes.get(0..2)?.try_into().ok()?) as usize;
+        let length = usize::from(u16::from_ne_bytes(bytes.get(0..2)?.try_into().ok()?));
         // The upper two bits are flags (nested, byte order).
         let kind = u16::from_ne_bytes(bytes.get(2..4)?.try_into().ok()?) & 0x3fff;
         if kind == wanted {

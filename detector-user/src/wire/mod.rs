@@ -2,11 +2,16 @@
 pub mod attach;
 pub mod capture;
 pub mod clock;
+pub mod follow;
+pub mod health;
 pub mod holder;
 pub mod interface;
+pub mod link;
 pub mod load;
 pub mod mapping;
+pub mod nic;
 pub mod object;
 pub mod pins;
+pub mod preflight;
 pub mod tables;
 pub mod testrun;

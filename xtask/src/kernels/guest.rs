@@ -17,7 +17,8 @@ use super::initramfs::{self, data_name, program_name};
 use super::modules::{self, Module};
 use super::package::{Kernel, make_empty};
 use super::transcript::{Output, Step, Transcript, next_line, script};
-use super::{Options, Workload, tool};
+use super::{Options, Workload};
+use crate::tool;
 
 /// The guest's memory: its files, and the maps of every specialisation of the programs.
 const MEMORY: &str = "4G";

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::tool;
+use crate::tool;
 
 /// The most that a guest's files may come to: they are held in its memory twice while they are unpacked.
 const FILE_BYTES_MAX: u64 = 1024 * 1024 * 1024;

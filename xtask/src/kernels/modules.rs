@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::package::Kernel;
-use super::tool;
+use crate::tool;
 
 /// What the commands may use and a kernel may have as a module: virtual links, the classifier's hook, and netfilter.
 /// The guest has no `modprobe` that would load them when they are first asked for.

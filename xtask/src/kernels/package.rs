@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::tool;
+use crate::tool;
 
 /// How Debian's cloud kernels' packages end; their debug and unsigned variants end otherwise.
 const CLOUD_SUFFIX: &str = "-cloud-amd64";

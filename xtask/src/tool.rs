@@ -1,4 +1,4 @@
-//! The programs of the host that the matrix needs, and their installation where they are missing.
+//! Programs of the host that a task needs, and their installation where they are missing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,28 +41,51 @@ pub fn find_or_install(program: &str, package: &str) -> Result<PathBuf> {
     if let Some(path) = find(program) {
         return Ok(path);
     }
-    eprintln!("kernels: {program} is missing: installing {package}");
+    eprintln!("xtask: {program} is missing");
+    install(&[package])?;
+    find(program).with_context(|| format!("{package} is installed, but {program} is not on PATH"))
+}
+
+/// Installs Debian's packages, saying so.
+pub fn install(packages: &[&str]) -> Result<()> {
     update_package_lists()?;
+    eprintln!("xtask: installing {} (apt-get)", packages.join(" "));
     output_of(
         Command::new("apt-get")
-            .args([
-                "install",
-                "--yes",
-                "--quiet",
-                "--no-install-recommends",
-                package,
-            ])
+            .args(["install", "--yes", "--quiet", "--no-install-recommends"])
+            .args(packages)
             .env("DEBIAN_FRONTEND", "noninteractive"),
     )
     .with_context(|| {
-        format!("cannot install {package}: as root, run `apt-get install {package}`")
+        let packages = packages.join(" ");
+        format!("cannot install {packages}: as root, run `apt-get install {packages}`")
     })?;
-    find(program).with_context(|| format!("{package} is installed, but {program} is not on PATH"))
+    Ok(())
+}
+
+/// Runs a tool with the terminal's streams, to its end.
+pub fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {name}: is it installed?"))?;
+    if !status.success() {
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        bail!("`{name} {}` ended with {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// The workspace's folder.
+#[must_use]
+pub fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
 }
 
 /// Fetches the package lists anew, saying so.
 pub fn update_package_lists() -> Result<()> {
-    eprintln!("kernels: updating apt's package lists");
+    eprintln!("xtask: updating apt's package lists");
     output_of(Command::new("apt-get").args(["update", "--quiet"]))
         .context("cannot update the package lists: as root, run `apt-get update`")?;
     Ok(())
