@@ -397,12 +397,16 @@ fn claim<M: Maps>(
         return;
     }
     evict(maps, record, set::class(choice.word));
-    // Whether or not this packet is exempt from verdicts: the next that comes may not be.
-    let slot = flow_slot::<M>(maps, &None, key, maps.active());
     maps.with(record, |r| {
-        r.verdict_slot = slot;
+        r.verdict_slot = 0;
         r.begin(key, from_low, None, packet, micros(place.now_ns));
     });
+    // Whether or not this packet is exempt from verdicts: the next that comes may not be.
+    // Only now that the key is there: who writes a verdict meanwhile finds the record.
+    let slot = flow_slot::<M>(maps, &None, key, maps.active());
+    if slot != 0 {
+        maps.with(record, |r| r.verdict_slot = slot);
+    }
     maps.unlock(record);
     maps.event(Event::FlowsCreated);
 }

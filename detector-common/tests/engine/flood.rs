@@ -116,8 +116,8 @@ fn established_flows_are_kept_through_a_flood() {
             (0..4).for_each(|n| converse(&host, of, n));
         }
         let mut sent = 4 * clients;
-        // 1.02 million packets a second for half a second.
-        for n in 0..10_000 {
+        // A million packets a second for a fifth of a second.
+        for n in 0..4_000 {
             for _ in 0..RATIO {
                 flood(&host, kind, &mut dice);
                 host.advance_us(1);
@@ -131,34 +131,51 @@ fn established_flows_are_kept_through_a_flood() {
     }
 }
 
-/// Clients that come while the flood goes on: of what they send and get, 99 % stands
-/// in their own records, though their first packets are spent on knocking.
+/// Clients that come while the flood goes on, after `before` packets of it: the share
+/// of what they send and get that stands in their own records.
+fn newcomers(kind: Flood, before: u64) -> f64 {
+    let host = Host::new(SLOTS);
+    let mut dice = Dice(77 + kind as u64);
+    let mut go_on = |host: &Host, packets| {
+        for _ in 0..packets {
+            flood(host, kind, &mut dice);
+            host.advance_us(1);
+        }
+    };
+    go_on(&host, before);
+    let (clients, packets) = (20, 400);
+    for n in 0..clients * packets {
+        go_on(&host, RATIO);
+        // A request and its answer, then it is the next client's turn.
+        converse(&host, n / 2 % clients, n / (2 * clients) * 2 + n % 2);
+    }
+    let kept: u64 = (0..clients).map(|of| counted(&host, of)).sum();
+    accounted(&host);
+    kept as f64 / (clients * packets) as f64
+}
+
+/// 99 %, though their first packets are spent on knocking.
 #[test]
 fn newcomers_get_in_during_a_flood() {
     for kind in FLOODS {
-        let host = Host::new(SLOTS);
-        let mut dice = Dice(77 + kind as u64);
-        (0..20 * SLOTS).for_each(|_| flood(&host, kind, &mut dice));
-        let (clients, packets) = (40, 500);
-        for n in 0..clients * packets {
-            for _ in 0..RATIO {
-                flood(&host, kind, &mut dice);
-                host.advance_us(1);
-            }
-            // A request and its answer, then it is the next client's turn.
-            converse(&host, n / 2 % clients, n / (2 * clients) * 2 + n % 2);
-        }
-        let kept: u64 = (0..clients).map(|of| counted(&host, of)).sum();
-        let share = kept as f64 / (clients * packets) as f64;
+        let share = newcomers(kind, 20 * u64::from(SLOTS));
         // What the host answers by itself knocks twice: such a flood turns the whole
-        // probation over every thousand packets, five times between two requests here.
+        // probation over every thousand packets, twice between two requests here.
         let least = match kind {
             Flood::Answered | Flood::Reflected => 0.9,
             _ => 0.99,
         };
         assert!(share >= least, "{kind:?}: {share}");
-        accounted(&host);
     }
+}
+
+/// Not so where the spoofed flows come again and again: after eight packets without an
+/// answer they count as established, fill the table and are never idle.
+#[test]
+#[ignore = "known gap: 0.6 after 2 M packets, 0.4 after 12 M"]
+fn newcomers_get_in_during_a_long_flood_of_flows_that_repeat() {
+    let share = newcomers(Flood::TenfoldSources, 2_000_000);
+    assert!(share >= 0.99, "{share}");
 }
 
 #[test]

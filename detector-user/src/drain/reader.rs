@@ -133,12 +133,17 @@ impl Tables {
         (snapshot.record.idle_periods > 0).then(|| self.periods.load(snapshot.way))
     }
 
-    /// The way of a live flow.
+    /// The way of a live flow: the one that the kernel finds.
     #[must_use]
     pub fn way_of(&self, key: &FlowKey) -> Option<u32> {
+        self.ways_of(key).next()
+    }
+
+    /// All ways of a live flow: two CPUs that met it at once may have made a record each.
+    pub fn ways_of(&self, key: &FlowKey) -> impl Iterator<Item = u32> {
         let seed = self.control.load(0).seed;
         let (index, tag) = set::place(key.hash(&seed), self.sets.len() - 1);
-        (0..WAYS).map(|way| index * WAYS + way).find(|way| {
+        (0..WAYS).map(move |way| index * WAYS + way).filter(move |way| {
             let word = self.sets.words(index)[(way % WAYS) as usize].load(Ordering::Acquire);
             set::matches(word, tag) && self.records.load(*way).key == *key
         })

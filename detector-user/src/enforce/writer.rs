@@ -17,6 +17,7 @@ use detector_common::{
 };
 
 use super::{
+    never_block::Origin,
     signatures,
     target::{Prefix, Target},
 };
@@ -66,6 +67,13 @@ pub struct Listed {
     pub hits: Hits,
     /// Whether it no longer counts.
     pub expired: bool,
+}
+
+/// Verdicts and never-block prefixes on their way to another data plane.
+#[derive(Clone, Debug, Default)]
+pub struct Carried {
+    verdicts: Vec<Listed>,
+    never_block: Vec<(Prefix, Origin)>,
 }
 
 /// Why a verdict could not be written.
@@ -156,15 +164,16 @@ impl<'a> Writer<'a> {
         {
             return Err(VerdictError::SignaturesFull);
         }
-        let slot = match self.free_slot() {
-            Some(slot) => slot,
-            None => {
-                self.clear_expired(now)?;
-                self.free_slot()
-                    .ok_or(VerdictError::Full { slots: self.tables.verdicts.len() - 1 })?
-            }
-        };
-        let former = former.filter(|slot| self.tables.verdicts.load(*slot).kind != Kind::FREE);
+        let mut free = self.free_slot();
+        if free.is_none() {
+            self.clear_expired(now)?;
+            free = self.free_slot();
+        }
+        let former = former.filter(|slot| self.kind_of(*slot) != Kind::FREE);
+        // With no slot free, a verdict is renewed where it is.
+        let slot = free
+            .or(former)
+            .ok_or(VerdictError::Full { slots: self.tables.verdicts.len() - 1 })?;
         let number = match former.map(|slot| self.tables.verdicts.load(slot)) {
             Some(verdict) if verdict.kind == Kind::SIGNATURE => Some(u32::from(verdict.target.low_port)),
             _ => signatures::free(self.tables),
@@ -172,14 +181,17 @@ impl<'a> Writer<'a> {
         self.reset_hits(slot)?;
         let verdict = self.verdict(order, number, now);
         self.tables.verdicts.store(slot, &verdict);
+        // Before anything leads to the slot: a record that a packet makes from here on
+        // gets its flow's verdict, one that is there is marked below.
+        self.set_active(active_bit(verdict.kind), true);
         if let Err(error) = self.point(&order.target, slot, number) {
             self.tables.verdicts.store(slot, &Verdict::FREE);
+            self.deactivate(verdict.kind);
             return Err(error);
         }
-        if let Some(former) = former {
+        if let Some(former) = former.filter(|former| *former != slot) {
             self.tables.verdicts.store(former, &Verdict::FREE);
         }
-        self.set_active(active_bit(verdict.kind), true);
         Ok(slot)
     }
 
@@ -221,10 +233,14 @@ impl<'a> Writer<'a> {
             Target::Signature(_) => signatures::clear(self.tables, u32::from(verdict.target.low_port)),
         }
         self.tables.verdicts.store(slot, &Verdict::FREE);
-        let kind = verdict.kind;
+        self.deactivate(verdict.kind);
+        Ok(())
+    }
+
+    /// Spares the lookup of a kind of which there is no verdict left.
+    fn deactivate(&mut self, kind: Kind) {
         let others = (1..self.tables.verdicts.len()).any(|n| self.kind_of(n) == kind);
         self.set_active(active_bit(kind), others);
-        Ok(())
     }
 
     /// Removes every verdict; how many there were.
@@ -280,6 +296,39 @@ impl<'a> Writer<'a> {
             all.push(Listed { slot, target: self.target(&verdict), verdict, hits, expired });
         }
         Ok(all)
+    }
+
+    /// All that is in force.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn carry(&self) -> Result<Carried, VerdictError> {
+        let mut verdicts = self.list()?;
+        verdicts.retain(|listed| !listed.expired);
+        Ok(Carried { verdicts, never_block: self.never_blocked()? })
+    }
+
+    /// Puts in force what was in force elsewhere, hit counters aside; how many verdicts.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn restore(&mut self, carried: &Carried) -> Result<usize, VerdictError> {
+        for (prefix, origin) in &carried.never_block {
+            self.never_block(*prefix, *origin)?;
+        }
+        for listed in &carried.verdicts {
+            let slots = self.tables.verdicts.len() - 1;
+            let slot = self.free_slot().ok_or(VerdictError::Full { slots })?;
+            let number = signatures::free(self.tables);
+            let mut verdict = Verdict { cleared_generation: 0, ..listed.verdict };
+            if verdict.kind == Kind::SIGNATURE {
+                verdict.target.low_port = number.ok_or(VerdictError::SignaturesFull)? as u16;
+            }
+            self.tables.verdicts.store(slot, &verdict);
+            self.point(&listed.target, slot, number)?;
+            self.set_active(active_bit(verdict.kind), true);
+        }
+        Ok(carried.verdicts.len())
     }
 
     /// Slot of the verdict on a target.
@@ -417,9 +466,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Writes the slot into the flow's record, where it has one.
+    /// Writes the slot into the flow's records: none, one, or two where two CPUs made one
+    /// each.
     fn mark_record(&self, key: &FlowKey, slot: u32) {
-        if let Some(way) = self.tables.way_of(key) {
+        for way in self.tables.ways_of(key) {
             self.tables.records.half(way, RECORD_SLOT).store(slot, Ordering::Release);
         }
     }

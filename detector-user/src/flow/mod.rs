@@ -4,6 +4,7 @@
 //! the kernel programs, fed through `BPF_PROG_TEST_RUN`, can be another: whoever replays does not see the difference.
 
 pub mod community_id;
+mod filter;
 mod index;
 mod memory;
 pub mod protocol;
@@ -11,6 +12,7 @@ mod records;
 mod table;
 mod view;
 
+pub use filter::{FilterError, FlowFilter, Ports, Prefix};
 pub use table::{FLOWS_MAX_DEFAULT, Table};
 pub use view::{Flow, State, flag_letters};
 

@@ -162,7 +162,7 @@ const IDENTITY: [Column; 14] = [
 ];
 
 const SHARED: [Column; 9] = [
-    column!("state_bits", U32, "Bits: 0 the source is the lower endpoint, 1 forward seen, 2 backward seen, 3 forward spoke after an answer, 4 FIN forward, 5 FIN backward, 6 closed, 7 began with an answer", |f| number(f.record.state)),
+    column!("state_bits", U32, "Bits, from 1: 1 forward seen, 2 backward seen, 3 forward spoke after an answer, 4 FIN forward, 5 FIN backward, 6 closed, 7 began with an answer", |f| number(f.record.state & !state::FORWARD_IS_LOW)),
     column!("gap_squares_us2", U64, "Sum of squared gaps between successive packets", |f| number(f.record.gap_squares)),
     column!("gap_min_us", U32, "Shortest gap between successive packets", |f| gap_min(f.record.gap_min_us)),
     column!("gap_max_us", U32, "Longest gap between successive packets", |f| number(f.record.gap_max_us)),

@@ -20,6 +20,7 @@ use detector_common::{
 };
 
 use super::{
+    holder,
     interface::{Interface, InterfaceError},
     load::{self, LoadError, Loader, Settings, errno, unix_ms},
     mapping::Mapping,
@@ -196,12 +197,7 @@ fn attach_locked(
     if fresh {
         let mut first = loader.open(zone, 0)?;
         loader.initialize(&mut first)?;
-        let clock: &mut Xdp = load::find(&mut first, detector_common::abi::program::CLOCK)?;
-        clock.pin(pins.clock()).map_err(|error| LoadError::Map {
-            operation: "pinning the clock beside",
-            map: detector_common::abi::map::CONTROL,
-            cause: load::chain(&error),
-        })?;
+        pin_clock(pins, &mut first)?;
     }
     let tables = Tables::open(pins)?;
     let place = place(&tables.interfaces, interface.index)
@@ -245,9 +241,19 @@ fn attach_locked(
     Ok(Attached { interface: interface.clone(), ingress, egress, replaced, native_refused })
 }
 
+/// Pins the clock program, which making the maps has loaded.
+pub(super) fn pin_clock(pins: &Pins, ebpf: &mut aya::Ebpf) -> Result<(), LoadError> {
+    let clock: &mut Xdp = load::find(ebpf, detector_common::abi::program::CLOCK)?;
+    clock.pin(pins.clock()).map_err(|error| LoadError::Map {
+        operation: "pinning the clock beside",
+        map: detector_common::abi::map::CONTROL,
+        cause: load::chain(&error),
+    })
+}
+
 /// The interface's place: the one it has, one never used, or a detached one's, whose
 /// counters go on.
-fn place(interfaces: &Mapping<config::Interface>, index: u32) -> Option<u32> {
+pub(super) fn place(interfaces: &Mapping<config::Interface>, index: u32) -> Option<u32> {
     let all: Vec<config::Interface> = (0..interfaces.len()).map(|n| interfaces.load(n)).collect();
     let find = |test: &dyn Fn(&config::Interface) -> bool| all.iter().position(test).map(|n| n as u32);
     find(&|i| i.index == index && i.attached == 1)
@@ -256,7 +262,7 @@ fn place(interfaces: &Mapping<config::Interface>, index: u32) -> Option<u32> {
         .or_else(|| find(&|i| i.attached == 0))
 }
 
-fn hang_ingress(
+pub(super) fn hang_ingress(
     pins: &Pins,
     interface: &Interface,
     xdp: &mut Xdp,
@@ -313,14 +319,10 @@ fn swap_ingress(pins: &Pins, interface: &Interface, xdp: &mut Xdp) -> Option<u8>
     let id = xdp.attach_to_link(link).ok()?;
     // Taken out so that it is not detached with the program's handle; its pin holds it.
     drop(xdp.take_link(id));
-    let tables = Tables::open(pins).ok()?;
-    let known = (0..tables.interfaces.len())
-        .map(|n| tables.interfaces.load(n))
-        .find(|i| i.index == interface.index && i.attached == 1)?;
-    Some(known.ingress)
+    holder::hook(interface.index)
 }
 
-fn hang_egress(
+pub(super) fn hang_egress(
     pins: &Pins,
     interface: &Interface,
     classifier: &mut SchedClassifier,
@@ -485,7 +487,7 @@ fn ingress_error(interface: &Interface, error: &(dyn std::error::Error + 'static
         Some(libc::EPERM) => LoadError::Permission { operation: "attaching XDP" }.into(),
         Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy {
             interface: interface.name.clone(),
-            holder: super::holder::describe(interface),
+            holder: holder::describe(interface),
         },
         Some(libc::ENODEV) => AttachError::Interface(InterfaceError::Unknown {
             name: interface.name.clone(),

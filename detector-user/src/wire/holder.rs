@@ -2,12 +2,16 @@
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, recv, send, socket};
 
+use detector_common::config::hook;
+
 use super::interface::Interface;
 
 const RTM_GETLINK: u16 = 18;
 const NLM_F_REQUEST: u16 = 1;
 const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
+const XDP_ATTACHED_SKB: u8 = 2;
 /// Length of `nlmsghdr` and of `ifinfomsg`.
 const HEADER: usize = 16;
 const IFINFO: usize = 16;
@@ -32,6 +36,24 @@ pub fn describe(interface: &Interface) -> String {
 /// Id of the XDP program on an interface.
 #[must_use]
 pub fn program_id(index: u32) -> Option<u32> {
+    let xdp = xdp_attributes(index)?;
+    let id = attribute(&xdp, IFLA_XDP_PROG_ID)?;
+    Some(u32::from_ne_bytes(id.get(..4)?.try_into().ok()?))
+}
+
+/// How the XDP program on an interface hangs there: [`hook::NATIVE`] or [`hook::GENERIC`].
+#[must_use]
+pub fn hook(index: u32) -> Option<u8> {
+    let xdp = xdp_attributes(index)?;
+    match attribute(&xdp, IFLA_XDP_ATTACHED)?.first()? {
+        0 => None,
+        &XDP_ATTACHED_SKB => Some(hook::GENERIC),
+        _ => Some(hook::NATIVE),
+    }
+}
+
+/// What the kernel says of XDP on an interface.
+fn xdp_attributes(index: u32) -> Option<Vec<u8>> {
     let socket = socket(AddressFamily::NETLINK, SocketType::RAW, None).ok()?;
     let mut request = [0u8; HEADER + IFINFO];
     request[0..4].copy_from_slice(&((HEADER + IFINFO) as u32).to_ne_bytes());
@@ -42,9 +64,7 @@ pub fn program_id(index: u32) -> Option<u32> {
     let mut answer = [0u8; 32 * 1024];
     let (_, length) = recv(&socket, &mut answer[..], RecvFlags::empty()).ok()?;
     let attributes = answer.get(HEADER + IFINFO..length)?;
-    let xdp = attribute(attributes, IFLA_XDP)?;
-    let id = attribute(xdp, IFLA_XDP_PROG_ID)?;
-    Some(u32::from_ne_bytes(id.get(..4)?.try_into().ok()?))
+    attribute(attributes, IFLA_XDP).map(<[u8]>::to_vec)
 }
 
 /// The payload of the first attribute of a kind.

@@ -13,5 +13,6 @@ pub mod nic;
 pub mod object;
 pub mod pins;
 pub mod preflight;
+pub mod replace;
 pub mod tables;
 pub mod testrun;

@@ -1,0 +1,173 @@
+//! Another table under running programs: of another size, or of another version of
+//! the data plane. New maps are made beside the old ones, the programs of every link are
+//! swapped to them, one link update each, and the old maps go. No packet passes
+//! uncounted; verdicts are carried over, counters and flows begin anew.
+
+use std::fs;
+
+use detector_common::{
+    config::{self, feature},
+    key::ZONE_MAX,
+};
+
+use super::{
+    attach::{AttachError, Attached, Mode, Request, hang_egress, hang_ingress, pin_clock, place},
+    clock::Clock,
+    interface::{self, Interface},
+    load::{self, Loader, unix_ms},
+    pins::{PinError, Pins},
+    tables::Tables,
+};
+use crate::enforce::writer::{Carried, VerdictError, Writer};
+
+/// Where the new maps are while they are not yet the only ones.
+const NEXT: &str = "next";
+
+/// What was replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replaced {
+    /// What hangs where now.
+    pub attached: Vec<Attached>,
+    /// Verdicts carried over.
+    pub verdicts: usize,
+    /// Whether the former maps were of another version, whose verdicts cannot be read.
+    pub unreadable: bool,
+}
+
+/// Why verdicts could not be carried over, or nothing replaced.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// Programs, maps or links.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Verdicts.
+    #[error("carrying the verdicts over: {0}; nothing was replaced")]
+    Verdicts(#[from] VerdictError),
+}
+
+impl From<PinError> for ReplaceError {
+    fn from(error: PinError) -> Self {
+        Self::Attach(error.into())
+    }
+}
+
+impl From<load::LoadError> for ReplaceError {
+    fn from(error: load::LoadError) -> Self {
+        Self::Attach(error.into())
+    }
+}
+
+/// Replaces the maps of all that is attached, with the sizes of `request`.
+///
+/// # Errors
+/// [`ReplaceError`]. What was attached goes on, with its maps.
+pub fn replace(pins: &Pins, request: &Request) -> Result<Replaced, ReplaceError> {
+    pins.create()?;
+    let _lock = pins.lock()?;
+    let next = Pins::new(pins.root().join(NEXT));
+    // Left by a process that ended half way: its maps were never the only ones.
+    next.remove_all()?;
+    next.create()?;
+    let result = swap(pins, &next, request);
+    if result.is_err() {
+        next.remove_all()?;
+    }
+    result
+}
+
+fn swap(pins: &Pins, next: &Pins, request: &Request) -> Result<Replaced, ReplaceError> {
+    let mut replaced = Replaced::default();
+    let (former, carried) = match Tables::open(pins) {
+        Ok(mut tables) => {
+            let clock = Clock::open(pins)?;
+            let carried = Writer::unshared(&mut tables, &clock).carry()?;
+            let places = (0..tables.interfaces.len()).map(|n| tables.interfaces.load(n)).collect();
+            (places, carried)
+        }
+        Err(_) => {
+            replaced.unreadable = pins.is_populated();
+            (Vec::new(), Carried::default())
+        }
+    };
+    let seed = load::draw_seed().map_err(|cause| load::LoadError::Map {
+        operation: "drawing the hash keys of",
+        map: detector_common::abi::map::SETS,
+        cause: cause.to_string(),
+    })?;
+    let loader = Loader { pins: Some(next), settings: request.settings, seed };
+    let mut first = loader.open(0, 0)?;
+    loader.initialize(&mut first)?;
+    pin_clock(next, &mut first)?;
+    let mut tables = Tables::open(next).map_err(AttachError::from)?;
+    let clock = Clock::open(next)?;
+    replaced.verdicts = Writer::unshared(&mut tables, &clock).restore(&carried)?;
+
+    let present = interface::list();
+    for index in pins.linked() {
+        let Some(interface) = present.iter().find(|i| i.index == index) else {
+            continue;
+        };
+        let before = former.iter().find(|i: &&config::Interface| i.index == index && i.attached == 1);
+        let attached = hang(pins, next, &tables, interface, before, request, seed)?;
+        replaced.attached.push(attached);
+    }
+    // From here on the programs use the new maps: what is left is where they are pinned.
+    let moved = |from: std::path::PathBuf, to: std::path::PathBuf| {
+        fs::rename(&from, &to).map_err(|cause| PinError::Io { operation: "moving", path: from, cause })
+    };
+    let old = pins.root().join("former");
+    moved(pins.maps(), old.clone())?;
+    moved(next.maps(), pins.maps())?;
+    moved(next.clock(), pins.clock())?;
+    for leftover in [&old, &next.root().to_owned()] {
+        Pins::new(leftover).remove_all()?;
+    }
+    Ok(replaced)
+}
+
+fn hang(
+    pins: &Pins,
+    next: &Pins,
+    tables: &Tables,
+    interface: &Interface,
+    before: Option<&config::Interface>,
+    request: &Request,
+    seed: detector_common::key::HashSeed,
+) -> Result<Attached, ReplaceError> {
+    let mut settings = request.settings;
+    if let Some(before) = before {
+        settings.features = before.features;
+    }
+    if !interface.ethernet {
+        settings.features &= !feature::ETHERNET;
+    }
+    let loader = Loader { pins: Some(next), settings, seed };
+    let zone = interface.index & ZONE_MAX;
+    let place = place(&tables.interfaces, interface.index)
+        .ok_or_else(|| AttachError::Full { interface: interface.name.clone() })?;
+    let mut ebpf = loader.open(zone, place * 2)?;
+    let (ingress, replaced, native_refused) =
+        hang_ingress(pins, interface, load::ingress(&mut ebpf)?, Mode::Auto)?;
+    let counted = before.is_none_or(|entry| entry.egress != config::hook::NONE);
+    let egress = if counted && !request.no_egress {
+        let mut ebpf = loader.open(zone, place * 2 + 1)?;
+        hang_egress(pins, interface, load::egress(&mut ebpf)?)?
+    } else {
+        config::hook::NONE
+    };
+    tables.interfaces.store(
+        place,
+        &config::Interface {
+            index: interface.index,
+            features: settings.features,
+            ingress,
+            egress,
+            attached: 1,
+            reserved: [0; 5],
+            name: interface.name_bytes(),
+            attached_unix_ms: before
+                .map_or_else(|| unix_ms(std::time::SystemTime::now()), |entry| entry.attached_unix_ms),
+        },
+    );
+    Ok(Attached { interface: interface.clone(), ingress, egress, replaced, native_refused })
+}
