@@ -1,5 +1,7 @@
 //! The detector's library: every station a frame passes on its way to a verdict.
+pub mod cli;
 pub mod drain;
 pub mod enforce;
 pub mod flow;
+pub mod output;
 pub mod wire;

@@ -1,2 +1,7 @@
 //! The `detector` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    detector_user::cli::run()
+}

@@ -177,10 +177,10 @@ fn step(stream: &mut Stream, host: &Host) -> Option<()> {
             }
         }
         241..=244 => {
-            let [at, slot] = [stream.byte()?, stream.byte()?];
+            let [at, slot, bits] = [stream.byte()?, stream.byte()?, stream.byte()?];
             let verdict = verdict(stream, host)?;
             let slot = u32::from(slot) % DROPPED_SLOT;
-            host.put_prefix(slot, address(at), 24 + u32::from(slot % 9 as u32), verdict);
+            host.put_prefix(slot, address(at), u32::from(bits) % 33, verdict);
         }
         245..=248 => {
             let [way, slot] = [stream.byte()?, stream.byte()?];

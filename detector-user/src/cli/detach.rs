@@ -1,5 +1,6 @@
 //! `detector detach`: takes the programs off, and says what it took.
 
+use detector_common::verdict::Kind;
 use serde::Serialize;
 
 use super::{
@@ -8,6 +9,7 @@ use super::{
 };
 use crate::{
     drain::reader::Which,
+    output::units::grouped,
     wire::{
         attach::{self, hook_name},
         follow::Pattern,
@@ -35,7 +37,7 @@ pub(super) struct Args {
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
     Detached { interface: String, index: u32, ingress: &'static str, egress: &'static str, was: &'static str },
-    Removed { path: String, flows: u32, verdicts: u32 },
+    Removed { path: String, flows: u32, verdicts: usize },
     Kept { path: String },
 }
 
@@ -140,8 +142,9 @@ fn detached(standing: &Standing) -> Told {
 fn removed(pins: &Pins, tables: Option<&Tables>) -> Told {
     let (mut flows, mut verdicts) = (0, 0);
     if let Some(tables) = tables {
-        flows = tables.scan(Which::SeenSince(u32::MAX), |_| {}).flows;
-        verdicts = tables.verdict_count();
+        flows = tables.scan(Which::Live, |_| {}).flows;
+        let used = |slot: &u32| tables.verdicts.load(*slot).kind != Kind::FREE;
+        verdicts = (1..tables.verdicts.len()).filter(used).count();
     }
     Told::Removed { path: pins.root().display().to_string(), flows, verdicts }
 }
@@ -157,7 +160,11 @@ fn show(report: &mut Report, told: &[Told]) -> Result<(), Failure> {
                 format!("detached {interface} (index {index}): ingress {ingress}, egress {egress}{was}")
             }
             Told::Removed { path, flows, verdicts } => {
-                format!("removed {path} with {flows} flows and {verdicts} verdicts")
+                let some = |n: u64, what: &str| {
+                    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
+                };
+                let (flows, verdicts) = (some(u64::from(*flows), "flow"), some(*verdicts as u64, "verdict"));
+                format!("removed {path} with {flows} and {verdicts}")
             }
             Told::Kept { path } => format!("kept flows, counters and verdicts in {path}"),
         })?;

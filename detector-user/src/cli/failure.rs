@@ -3,8 +3,10 @@
 use std::io;
 
 use crate::{
+    cli::replay::ReplayError,
     drain::account::AccountError,
     enforce::{target::TargetError, writer::VerdictError},
+    output::OutputError,
     wire::{
         attach::AttachError,
         interface::InterfaceError,
@@ -41,6 +43,10 @@ pub(super) enum Failure {
     Account(#[from] AccountError),
     #[error(transparent)]
     Target(#[from] TargetError),
+    #[error(transparent)]
+    Flows(#[from] OutputError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The answer could not be written.
     #[error("writing the answer: {0}")]
     Output(#[from] io::Error),
@@ -82,13 +88,19 @@ impl Failure {
             Self::Tables(error) => of_tables(error),
             Self::Verdict(VerdictError::Tables(error)) => of_tables(error),
             Self::Verdict(VerdictError::Order(_)) => Exit::Usage,
+            Self::Flows(error) => of_code(error.exit_code()),
+            Self::Replay(error) => of_code(error.exit_code()),
             Self::Verdict(_) | Self::Account(_) | Self::Output(_) | Self::Other(_) => Exit::Failed,
         }
     }
 
     /// Whether whoever read the answer has enough.
     pub(super) fn is_closed_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        match self {
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Flows(error) => error.is_closed_pipe(),
+            _ => false,
+        }
     }
 
     /// Whether it would be the same on any other interface.
@@ -98,6 +110,15 @@ impl Failure {
             Self::Attach(AttachError::Load(error)) => !matches!(error, LoadError::Refused { .. }),
             _ => false,
         }
+    }
+}
+
+fn of_code(code: u8) -> Exit {
+    match code {
+        2 => Exit::Usage,
+        69 => Exit::Unavailable,
+        77 => Exit::NoPermission,
+        _ => Exit::Failed,
     }
 }
 

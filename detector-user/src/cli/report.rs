@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal as _, StdoutLock, Write};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
+use crate::output::printable;
+
 /// How a command answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
@@ -21,8 +23,8 @@ pub(super) enum Format {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct FormatArgs {
     /// How to answer
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(super) output_format: Format,
+    #[arg(short = 'o', long, alias = "output-format", value_enum, default_value_t)]
+    pub(super) format: Format,
 }
 
 /// Stdout, written at once when the answer is whole.
@@ -33,7 +35,14 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(args: FormatArgs) -> Self {
-        Self { format: args.output_format, out: io::BufWriter::new(io::stdout().lock()) }
+        Self { format: args.format, out: io::BufWriter::new(io::stdout().lock()) }
+    }
+
+    /// Goes on without end: a document that never ends is of use to nobody.
+    pub(super) fn as_stream(&mut self) {
+        if self.format == Format::Json {
+            self.format = Format::Jsonl;
+        }
     }
 
     /// Whether people read it.
@@ -121,11 +130,6 @@ pub(super) fn good(text: impl ToString) -> Cell {
     Cell::new(text).fg(Color::Green)
 }
 
-/// Text from outside, without what would steer a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
-}
-
 /// Tells on stderr what the user should know though the command goes on.
 pub(super) fn warn(text: &str) {
     say("Warning", "33", text);
@@ -143,7 +147,9 @@ pub(super) fn note(text: &str) {
 }
 
 fn say(title: &str, colour: &str, text: &str) {
-    let text = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" | ");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let text = lines.join(" | ");
+    let text = printable(&text);
     if is_coloured(&io::stderr()) {
         note(&format!("\x1b[1;{colour}m{title}:\x1b[0m {text}"));
     } else {

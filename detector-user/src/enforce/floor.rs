@@ -9,6 +9,9 @@ use std::{
 
 use super::target::Prefix;
 
+/// What the floor calls this host's own addresses.
+pub const THIS_HOST: &str = "this host";
+
 /// The prefixes of the floor, each with what it is.
 #[must_use]
 pub fn prefixes() -> Vec<(Prefix, &'static str)> {
@@ -22,7 +25,7 @@ pub fn prefixes() -> Vec<(Prefix, &'static str)> {
     let mut add = |addresses: Vec<IpAddr>, what| {
         floor.extend(addresses.into_iter().map(|address| (Prefix::host(address), what)));
     };
-    add(own_addresses(), "this host");
+    add(own_addresses(), THIS_HOST);
     add(gateways(), "gateway");
     add(resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()), "resolver");
     let session = ["SSH_CONNECTION", "SSH_CLIENT"].iter().find_map(|name| std::env::var(name).ok());

@@ -110,6 +110,12 @@ impl Prefix {
         (0..2).all(|n| (one.words[n] ^ other.words[n]) & mask.words[n] == 0)
     }
 
+    /// Whether all of another prefix is in it.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.mapped_bits() <= other.mapped_bits() && self.contains(other.address)
+    }
+
     /// Its mask, in the layout of an address.
     #[must_use]
     pub fn mask(self) -> Address {

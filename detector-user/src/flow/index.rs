@@ -108,7 +108,14 @@ impl Index {
     }
 
     pub(super) fn clear(&mut self) {
-        *self = Self::new();
+        match &mut self.words {
+            // An array of the first size stays, for the next of many small captures.
+            Some(words) if words.all().len() == WORDS_MIN => {
+                words.all_mut().fill(0);
+                self.used = 0;
+            }
+            _ => *self = Self::new(),
+        }
     }
 }
 
@@ -149,6 +156,9 @@ mod tests {
                 assert_eq!(hash(guess), hash(n));
             }
         }
+        index.clear();
+        assert_eq!(index.find(hash(1), |_| true), None);
+        assert!(index.insert(hash(1), 1));
         index.clear();
         assert_eq!(index.find(hash(1), |_| true), None);
     }

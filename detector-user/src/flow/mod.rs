@@ -43,8 +43,8 @@ pub trait FrameSink {
         ended: &mut Ended<'_>,
     ) -> Result<(), Self::Error>;
 
-    /// Hands every flow that is still alive to `ended`, oldest first. The sink holds none afterwards; its counters
-    /// stay, so that it can go on with another capture.
+    /// Hands every flow that is still alive to `ended`, in any order. The sink holds none afterwards; its counters stay,
+    /// and it can go on with another capture.
     ///
     /// # Errors
     /// Where the flows cannot be read.

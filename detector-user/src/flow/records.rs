@@ -38,12 +38,15 @@ impl Records {
         true
     }
 
-    /// A new record, all zero, in the room that was made for it.
+    /// A new record in the room that was made for it, for [`FlowRecord::begin`]: only what that leaves alone is zero.
     #[inline]
     pub(super) fn push(&mut self) -> &mut FlowRecord {
         let number = self.count;
         self.count += 1;
-        self.get_mut(number)
+        let record = self.get_mut(number);
+        record.lock = 0;
+        record.verdict_slot = 0;
+        record
     }
 
     #[inline(always)]
@@ -72,7 +75,8 @@ impl Records {
     }
 
     pub(super) fn clear(&mut self) {
-        self.pieces.clear();
+        // The first piece stays, for the next of many small captures.
+        self.pieces.truncate(1);
         self.count = 0;
     }
 }

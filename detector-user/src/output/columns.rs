@@ -161,7 +161,7 @@ const IDENTITY: [Column; 14] = [
     column!("state", Text, "new, answered (both sides spoke), established (the first side spoke again, or there were 8 packets), closed (TCP is over)", |f| text(f.state().name())),
 ];
 
-const SHARED: [Column; 9] = [
+const SHARED: [Column; 10] = [
     column!("state_bits", U32, "Bits, from 1: 1 forward seen, 2 backward seen, 3 forward spoke after an answer, 4 FIN forward, 5 FIN backward, 6 closed, 7 began with an answer", |f| number(f.record.state & !state::FORWARD_IS_LOW)),
     column!("gap_squares_us2", U64, "Sum of squared gaps between successive packets", |f| number(f.record.gap_squares)),
     column!("gap_min_us", U32, "Shortest gap between successive packets", |f| gap_min(f.record.gap_min_us)),
@@ -171,6 +171,7 @@ const SHARED: [Column; 9] = [
     column!("forward_data_packets", U32, "Packets forward with payload", |f| number(f.record.forward_data_packets)),
     column!("forward_header_min_bytes", U8, "Smallest transport header forward", |f| number_if(seen(f, state::FORWARD_SEEN), f.record.forward_header_min)),
     column!("forward_window_bytes", U16, "TCP window of the first packet forward, unscaled", |f| number(f.record.forward_window)),
+    column!("backward_window_bytes", U16, "First TCP window above 0 backward, unscaled", |f| number(f.record.backward_window)),
 ];
 
 const FORWARD: [Column; 18] = direction!("forward", state::FORWARD_SEEN, forward, forward_flags);
@@ -185,8 +186,7 @@ macro_rules! period {
     };
 }
 
-const PERIODS: [Column; 12] = [
-    column!("backward_window_bytes", U16, "First TCP window above 0 backward, unscaled", |f| number(f.record.backward_window)),
+const PERIODS: [Column; 11] = [
     period!("active_periods", U32, "Active periods that a gap above 5 s has ended, those longer than 0", active_count),
     period!("active_total_us", U32, "Sum of active periods", active_total_us),
     period!("active_squares_us2", U64, "Sum of squared active periods", active_squares),

@@ -1,10 +1,10 @@
 //! Where the bytes go. A file appears under its name only when it is complete: it is written beside it and renamed, so
 //! that neither a full disk nor an interruption leaves half a file in the place of a whole one.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -27,7 +27,10 @@ enum To {
     /// Standard output, or something that is no regular file: a pipe, a device.
     Stream(File),
     /// A file that is not yet under its name.
-    Temporary { file: NamedTempFile, path: PathBuf },
+    Temporary {
+        file: NamedTempFile,
+        path: PathBuf,
+    },
 }
 
 impl Destination {
@@ -151,9 +154,12 @@ fn open(path: &Path) -> io::Result<To> {
     let file = tempfile::Builder::new()
         .prefix(".detector-")
         .suffix(".partial")
-        .permissions(Permissions::from_mode(mode & 0o777))
-        .tempfile_in(directory)
-        // The library adds the name that it tried, which nobody asked for.
-        .map_err(|error| io::Error::from(error.kind()))?;
+        .make_in(directory, |path| {
+            OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(mode & FILE_MODE)
+                .open(path)
+        })?;
     Ok(To::Temporary { file, path })
 }

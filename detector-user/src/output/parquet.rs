@@ -123,8 +123,8 @@ fn schema() -> Schema {
                 Kind::U32 => DataType::UInt32,
                 Kind::U64 => DataType::UInt64,
             };
-            let doc = [("doc".to_owned(), column.doc.to_owned())];
-            Field::new(column.name, data_type, true).with_metadata(doc.into())
+            let doc = [("doc", column.doc)];
+            Field::new(column.name, data_type, true).with_metadata(doc)
         })
         .collect();
     Schema::new(fields)

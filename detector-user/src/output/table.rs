@@ -35,7 +35,7 @@ pub struct TableWriter {
 impl TableWriter {
     pub(super) fn new(destination: Destination) -> Self {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_header(HEADER);
+        table.load_style(presets::NOTHING).set_header(HEADER);
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
             if RIGHT.contains(&column.index) {

@@ -22,6 +22,7 @@ use detector_common::{
 use super::{
     holder,
     interface::{Interface, InterfaceError},
+    link,
     load::{self, LoadError, Loader, Settings, errno, unix_ms},
     mapping::Mapping,
     pins::{PinError, Pins},
@@ -88,8 +89,8 @@ pub enum AttachError {
     /// Another XDP program is there.
     #[error(
         "{interface}: another XDP program is attached{holder}; it was left alone. \
-         Detach it (`ip link set dev {interface} xdp off`, or with the tool that put it there), \
-         or attach elsewhere"
+         Detach it with the tool that put it there (`bpftool net` and `bpftool link` show it; what hangs \
+         by no link goes with `ip link set dev {interface} xdp off`), or attach elsewhere"
     )]
     Busy {
         /// Where.
@@ -225,6 +226,13 @@ fn attach_locked(
             return Err(error);
         }
     };
+    // Swapping programs leaves no gap: it has been attached all the while.
+    let former = tables.interfaces.load(place);
+    let since = if replaced && former.index == interface.index && former.attached == 1 {
+        former.attached_unix_ms
+    } else {
+        unix_ms(SystemTime::now())
+    };
     tables.interfaces.store(
         place,
         &config::Interface {
@@ -235,7 +243,7 @@ fn attach_locked(
             attached: 1,
             reserved: [0; 5],
             name: interface.name_bytes(),
-            attached_unix_ms: unix_ms(SystemTime::now()),
+            attached_unix_ms: since,
         },
     );
     Ok(Attached { interface: interface.clone(), ingress, egress, replaced, native_refused })
@@ -270,6 +278,14 @@ pub(super) fn hang_ingress(
 ) -> Result<(u8, bool, Option<String>), AttachError> {
     let pin = pins.ingress(interface.index);
     if pin.exists() {
+        if mode == Mode::Native && hangs_generic(pins, interface) {
+            return Err(AttachError::Refused {
+                interface: interface.name.clone(),
+                what: "XDP natively",
+                cause: "it is attached in generic mode, and programs are swapped in place".to_owned(),
+                remedy: "; detach it first (`detector detach --keep-maps` keeps flows and verdicts)",
+            });
+        }
         if let Some(hook) = swap_ingress(pins, interface, xdp) {
             return Ok((hook, true, None));
         }
@@ -310,6 +326,18 @@ pub(super) fn hang_ingress(
     link.pin(&pin).map_err(|error| unpinnable(load::chain(&error)))?;
     let hook = if matches!(used, XdpMode::Skb) { hook::GENERIC } else { hook::NATIVE };
     Ok((hook, false, refused))
+}
+
+/// Whether a generic link of ours is alive there.
+fn hangs_generic(pins: &Pins, interface: &Interface) -> bool {
+    let alive = link::read(&pins.ingress(interface.index))
+        .is_ok_and(|hang| hang.is_some_and(|hang| hang.interface == interface.index));
+    alive
+        && Tables::open(pins).is_ok_and(|tables| {
+            (0..tables.interfaces.len()).map(|n| tables.interfaces.load(n)).any(|entry| {
+                entry.index == interface.index && entry.attached == 1 && entry.ingress == hook::GENERIC
+            })
+        })
 }
 
 /// Swaps the program of a pinned link; `None` where the link has lost its interface.

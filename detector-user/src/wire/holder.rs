@@ -28,6 +28,10 @@ pub fn describe(interface: &Interface) -> String {
         .find(|program| program.id() == id)
         .and_then(|program| program.name_as_str().map(str::to_owned));
     match name {
+        // The kernel cuts names.
+        Some(name) if !name.is_empty() && detector_common::abi::program::INGRESS.starts_with(&name) => {
+            format!(" (a detector's, by way of another pin directory; program id {id})")
+        }
         Some(name) if !name.is_empty() => format!(" ({name}, program id {id})"),
         _ => format!(" (program id {id})"),
     }

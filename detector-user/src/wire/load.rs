@@ -55,8 +55,7 @@ pub enum LoadError {
     /// The maps that are pinned are of another version.
     #[error(
         "{path}: pinned by a detector with data-plane version {pinned}, this one has {own}; \
-         `detector attach --replace` swaps it without letting a packet pass uncounted, \
-         `detector detach` removes it"
+         use that one, or `detector detach` to remove it, then attach again"
     )]
     Version {
         /// Where.
@@ -69,7 +68,7 @@ pub enum LoadError {
     /// The maps that are pinned are of another size.
     #[error(
         "{path}: pinned with {pinned} {what}, asked for {given}; leave the option out to go on \
-         with what is there, or use `detector attach --replace`"
+         with what is there, or `detector detach` to remove it, then attach again"
     )]
     Resize {
         /// Where.

@@ -59,7 +59,7 @@ pub enum PinError {
 
 fn remedy(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        io::ErrorKind::PermissionDenied => "; run as root, or with CAP_BPF and access to the directory",
+        io::ErrorKind::PermissionDenied => "; run as root, or as the user that it belongs to",
         _ => "",
     }
 }

@@ -25,7 +25,7 @@ const KERNEL_NO_MEMLOCK: (u32, u32) = (5, 11);
 const CAPABILITIES: [(u32, &str, &str); 3] = [
     (39, "CAP_BPF", "make maps and load programs"),
     (12, "CAP_NET_ADMIN", "attach to interfaces"),
-    (38, "CAP_PERFMON", "let programs use pointers as the verifier wants it for loops and bounds"),
+    (38, "CAP_PERFMON", "have programs with loops and pointer arithmetic verified"),
 ];
 const CAP_SYS_ADMIN: u32 = 21;
 

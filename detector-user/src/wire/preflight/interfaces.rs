@@ -73,14 +73,20 @@ fn hook(pins: &Pins, interface: &Interface, named: bool) -> Check {
     let Some(id) = holder::program_id(interface.index) else {
         return Check::ok(subject, "free", why);
     };
-    let own = link::read(&pins.ingress(interface.index));
-    if own.is_ok_and(|hang| hang.is_some_and(|hang| hang.program == id)) {
-        return Check::ok(subject, format!("held by this detector (program id {id})"), why);
+    match link::read(&pins.ingress(interface.index)) {
+        Ok(Some(hang)) if hang.program == id => {
+            return Check::ok(subject, format!("held by this detector (program id {id})"), why);
+        }
+        Ok(_) => {}
+        Err(cause) => {
+            let found = format!("held by program id {id}; whether it is this detector's: {cause}");
+            return Check::ok(subject, found, why).warn("ask again as root, or as the user that the pins belong to");
+        }
     }
     let check = Check::ok(subject, format!("held by another XDP program{}", holder::describe(interface)), why);
     let remedy = format!(
-        "it is left alone, and attaching here fails; detach it with the tool that put it there, or with \
-         `ip link set dev {name} xdp off`"
+        "it is left alone, and attaching here fails; detach it with the tool that put it there (`bpftool net` \
+         and `bpftool link` show it; what hangs by no link goes with `ip link set dev {name} xdp off`)"
     );
     if named { check.fail(remedy) } else { check.warn(remedy) }
 }

@@ -89,7 +89,7 @@ fn packets_shorter_than_their_link_header() {
         }
     }
     assert_eq!(one(101, &[], 0), [&[0; 12][..], &UNKNOWN].concat());
-    assert_eq!(one(1, &[], 0), []);
+    assert!(one(1, &[], 0).is_empty());
     assert_eq!(one(1, &[1, 2, 3], 3), [1, 2, 3]);
 }
 

@@ -1,0 +1,141 @@
+//! The web server that is attacked.
+
+use std::fs;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::namespace::Namespace;
+use super::stop::Stop;
+use super::{HTTP_PORT, SERVER, complain};
+use crate::tool;
+
+/// Bytes of the page.
+pub(super) const PAGE_BYTES: usize = 4096;
+/// How long it may take to listen.
+const START_MAX: Duration = Duration::from_secs(10);
+/// How long it may take to end before it is killed.
+const END_MAX: Duration = Duration::from_secs(3);
+/// Between two looks.
+const POLL: Duration = Duration::from_millis(20);
+
+/// nginx, running; dropping ends it.
+pub(super) struct Nginx {
+    child: Child,
+}
+
+impl Nginx {
+    pub(super) fn start(server: &Namespace, folder: &Path, stop: &Stop) -> Result<Self> {
+        let home = folder.join("nginx");
+        fs::create_dir_all(home.join("html"))?;
+        fs::write(home.join("html/index.html"), "detector\n".repeat(PAGE_BYTES)[..PAGE_BYTES].as_bytes())?;
+        let home = tool::text(&home)?;
+        fs::write(format!("{home}/nginx.conf"), configuration(home))?;
+        let log = format!("{home}/error.log");
+        // setpriv: should this process be killed, nginx ends too. It starts nginx in its own place, and so does ip, so
+        // that the child is nginx itself.
+        let child = Command::new(program("setpriv", "util-linux")?)
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(program("ip", "iproute2")?)
+            .args(["netns", "exec", server.name()])
+            .arg(program("nginx", "nginx-light")?)
+            .args(["-p", home, "-e", &log, "-c", &format!("{home}/nginx.conf")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C is for this process, which ends nginx when it is done.
+            .process_group(0)
+            .spawn()
+            .context("cannot start nginx")?;
+        let mut nginx = Self { child };
+        nginx.wait_until_it_listens(server, stop).with_context(|| {
+            format!("nginx: {}", fs::read_to_string(&log).unwrap_or_default().trim())
+        })?;
+        Ok(nginx)
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            Some(status) => bail!("nginx ended with {status}"),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_until_it_listens(&mut self, server: &Namespace, stop: &Stop) -> Result<()> {
+        let end = Instant::now() + START_MAX;
+        let address = SocketAddr::from((SERVER, HTTP_PORT));
+        while server.run(|| TcpStream::connect_timeout(&address, POLL))?.is_err() {
+            self.check()?;
+            stop.sleep(POLL)?;
+            if Instant::now() > end {
+                bail!("it does not listen after {} s", START_MAX.as_secs());
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        // Not yet waited for, so its id is still its own.
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            kill_process(pid, Signal::TERM)?;
+        }
+        let end = Instant::now() + END_MAX;
+        while Instant::now() < end {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            thread::sleep(POLL);
+        }
+        self.child.kill()?;
+        self.child.wait()?;
+        bail!("it did not end within {} s and was killed", END_MAX.as_secs())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            complain("nginx", &error);
+        }
+    }
+}
+
+fn program(name: &str, package: &str) -> Result<std::path::PathBuf> {
+    tool::find(name).with_context(|| format!("{name} is missing: install {package}"))
+}
+
+fn configuration(home: &str) -> String {
+    format!(
+        "daemon off;
+user root;
+worker_processes 1;
+pid {home}/nginx.pid;
+events {{ worker_connections 1024; }}
+http {{
+    access_log off;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    server {{
+        listen {SERVER}:{HTTP_PORT};
+        root {home}/html;
+    }}
+}}
+"
+    )
+}
