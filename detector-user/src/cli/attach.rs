@@ -315,7 +315,7 @@ fn follow(args: &Args, pins: &Pins, request: Request) -> Result<(), Failure> {
     let names: Vec<&str> = follower.attached().map(|(_, name)| name).collect();
     if !names.is_empty() {
         report::note(&format!(
-            "no longer following; {} stay attached (`detector detach` takes everything off)",
+            "no longer following; still attached: {} (`detector detach` takes everything off)",
             names.join(", ")
         ));
     }

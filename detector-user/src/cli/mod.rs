@@ -63,7 +63,7 @@ enum Command {
     Status(status::Args),
     /// Check what this host has and lacks, and say how to mend it
     Doctor(doctor::Args),
-    /// Turn captures into flows, without the kernel
+    /// Turn captures into flows, without a live interface
     Replay(Box<replay::Args>),
     /// Write man pages
     #[command(hide = true)]

@@ -10,9 +10,16 @@ use std::time::Instant;
 
 pub use report::Report;
 
+use detector_common::abi;
+
 use crate::cli::output::OutputArgs;
 use crate::flow::{FLOWS_MAX_DEFAULT, FlowFilter, FrameSink, Table};
 use crate::output::OutputError;
+use crate::wire::load::Settings;
+use crate::wire::testrun::{FRAME_BYTES_MAX, FRAME_BYTES_MIN, TestRun, TestRunError};
+
+/// Slots of the table in the kernel, 312 MiB, unless fewer flows are asked for.
+const KERNEL_FLOWS_MAX: u32 = 1 << 20;
 
 /// Options of `detector replay`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -27,6 +34,9 @@ pub struct Args {
     /// Hold at most this many flows at once, about 270 bytes each; packets of one more are counted as not admitted
     #[arg(long, value_name = "FLOWS", default_value_t = FLOWS_MAX_DEFAULT)]
     pub flows_max: u32,
+    /// Run the frames through the programs in the kernel, with the captures' own time: needs root, attaches nothing
+    #[arg(long)]
+    pub kernel: bool,
     /// Which flows.
     #[command(flatten)]
     pub filter: FlowFilter,
@@ -58,6 +68,9 @@ pub enum ReplayError {
         /// Its reason.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The programs could not be loaded.
+    #[error(transparent)]
+    Kernel(#[from] TestRunError),
     /// The counters contradict each other.
     #[error(
         "the counters do not add up: {seen} packets were seen and {accounted} are accounted for; this is a defect of \
@@ -78,17 +91,34 @@ impl ReplayError {
         match self {
             Self::Output(error) => error.exit_code(),
             Self::NoCaptures => 2,
+            Self::Kernel(error) if error.is_permission() => 77,
+            Self::Kernel(_) => 69,
             _ => 1,
         }
     }
 }
 
-/// Runs the command over the native flow table.
+/// Runs the command: over the native flow table, or over the programs in the kernel.
 ///
 /// # Errors
 /// See [`ReplayError`]; a closed pipe is none.
 pub fn run(args: &Args) -> Result<(), ReplayError> {
-    replay(args, Table::new(args.flows_max)).map(drop)
+    if !args.kernel {
+        return replay(args, Table::new(args.flows_max)).map(drop);
+    }
+    let flow_slots = args.flows_max.min(KERNEL_FLOWS_MAX).max(abi::FLOW_SLOTS_MIN).next_power_of_two();
+    let mut kernel = TestRun::new(Settings {
+        flow_slots,
+        ..Settings::default()
+    })?;
+    let result = replay(args, &mut kernel).map(drop);
+    if kernel.left_out() > 0 {
+        eprintln!(
+            "warning: {} frames left out: the kernel's test run takes {FRAME_BYTES_MIN} to {FRAME_BYTES_MAX} bytes",
+            kernel.left_out()
+        );
+    }
+    result
 }
 
 /// Runs the command over any sink: the native table, or the programs in the kernel. Messages go to standard error.

@@ -4,6 +4,7 @@
 //! the kernel programs, fed through `BPF_PROG_TEST_RUN`, can be another: whoever replays does not see the difference.
 
 pub mod community_id;
+mod collect;
 mod filter;
 mod index;
 mod memory;
@@ -12,6 +13,7 @@ mod records;
 mod table;
 mod view;
 
+pub use collect::Collector;
 pub use filter::{FilterError, FlowFilter, Ports, Prefix};
 pub use table::{FLOWS_MAX_DEFAULT, Table};
 pub use view::{Flow, State, flag_letters};
@@ -55,6 +57,22 @@ pub trait FrameSink {
     /// # Errors
     /// Where the counters cannot be read.
     fn account(&self) -> Result<Account, Self::Error>;
+}
+
+impl<S: FrameSink> FrameSink for &mut S {
+    type Error = S::Error;
+
+    fn frame(&mut self, time_ns: u64, bytes: &[u8], ended: &mut Ended<'_>) -> Result<(), S::Error> {
+        (**self).frame(time_ns, bytes, ended)
+    }
+
+    fn finish(&mut self, ended: &mut Ended<'_>) -> Result<(), S::Error> {
+        (**self).finish(ended)
+    }
+
+    fn account(&self) -> Result<Account, S::Error> {
+        (**self).account()
+    }
 }
 
 /// What became of every frame.

@@ -4,7 +4,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -134,7 +134,7 @@ impl Write for To {
 
 fn open(path: &Path) -> io::Result<To> {
     // The file that is there decides, not a link to it: a link is written through.
-    let (path, mode) = match fs::metadata(path) {
+    let (path, permissions) = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
         Ok(metadata) => {
             // Renaming would replace even a file that must not be written.
@@ -142,9 +142,9 @@ fn open(path: &Path) -> io::Result<To> {
             if !metadata.is_file() {
                 return Ok(To::Stream(file));
             }
-            (fs::canonicalize(path)?, metadata.permissions().mode())
+            (fs::canonicalize(path)?, Some(metadata.permissions()))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), FILE_MODE),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
         Err(error) => return Err(error),
     };
     let directory = match path.parent() {
@@ -158,8 +158,11 @@ fn open(path: &Path) -> io::Result<To> {
             OpenOptions::new()
                 .write(true)
                 .create_new(true)
-                .mode(mode & FILE_MODE)
+                .mode(FILE_MODE)
                 .open(path)
         })?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
     Ok(To::Temporary { file, path })
 }

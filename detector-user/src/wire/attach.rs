@@ -386,8 +386,17 @@ pub(super) fn hang_egress(
             hang_clsact(interface, classifier).map_err(refused)?;
             Ok(hook::CLSACT)
         }
+        // Renamed or removed since its index was asked for.
+        Err(error) if errno(&error) == Some(libc::ENODEV) => Err(gone(interface)),
         Err(error) => Err(refused(load::chain(&error))),
     }
+}
+
+fn gone(interface: &Interface) -> AttachError {
+    AttachError::Interface(InterfaceError::Unknown {
+        name: interface.name.clone(),
+        present: super::interface::list().into_iter().map(|i| i.name).collect(),
+    })
 }
 
 fn hang_clsact(interface: &Interface, classifier: &mut SchedClassifier) -> Result<(), String> {
@@ -517,10 +526,7 @@ fn ingress_error(interface: &Interface, error: &(dyn std::error::Error + 'static
             interface: interface.name.clone(),
             holder: holder::describe(interface),
         },
-        Some(libc::ENODEV) => AttachError::Interface(InterfaceError::Unknown {
-            name: interface.name.clone(),
-            present: super::interface::list().into_iter().map(|i| i.name).collect(),
-        }),
+        Some(libc::ENODEV) => gone(interface),
         Some(libc::EOPNOTSUPP) => AttachError::Refused {
             interface: interface.name.clone(),
             what: "XDP",

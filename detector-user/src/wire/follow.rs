@@ -193,7 +193,8 @@ impl Follower {
             }
             let earlier = match self.known.get_mut(&interface.index) {
                 Some(Known { refused: None, .. }) => continue,
-                Some(Known { refused: Some((_, polls)), .. }) if *polls > 0 => {
+                // One that was renamed while it was being attached is tried at once.
+                Some(Known { refused: Some((_, polls)), name, .. }) if *polls > 0 && *name == interface.name => {
                     *polls -= 1;
                     continue;
                 }
@@ -317,6 +318,11 @@ mod tests {
         }
         let last = follower.step(&present, attached, |_| unreachable!());
         assert!(matches!(&last[..], [Happened::Attached(_)]));
+        // One that was being renamed meanwhile is tried at once.
+        let mut renamed = super::tests::follower();
+        renamed.step(&present, refused, |_| unreachable!());
+        let now = [interface("veth7", 2)];
+        assert!(matches!(&renamed.step(&now, attached, |_| unreachable!())[..], [Happened::Attached(_)]));
         // A refused one that goes has nothing to be cleared away.
         let mut other = super::tests::follower();
         other.step(&present, refused, |_| unreachable!());

@@ -56,6 +56,14 @@ pub enum TestRunError {
     },
 }
 
+impl TestRunError {
+    /// Whether permission was what lacked.
+    #[must_use]
+    pub fn is_permission(&self) -> bool {
+        matches!(self, Self::Tables(error) if error.is_permission())
+    }
+}
+
 impl From<LoadError> for TestRunError {
     fn from(error: LoadError) -> Self {
         Self::Tables(error.into())
