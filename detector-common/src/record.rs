@@ -14,7 +14,7 @@ use crate::{
 /// A flow ends this long after its first packet, µs; its next packet begins another.
 pub const FLOW_TIMEOUT_US: u64 = 120_000_000;
 
-/// Packets after which a flow counts as established without an answer.
+/// Packets other than SYN after which a flow counts as established without an answer.
 pub const ESTABLISHED_PACKETS: u32 = 8;
 
 /// A flow's two directions.
@@ -134,7 +134,8 @@ pub mod state {
     pub const FORWARD_SEEN: u32 = 1 << 1;
     /// A backward packet was seen: that direction's counters are valid.
     pub const BACKWARD_SEEN: u32 = 1 << 2;
-    /// The side that sent the record's first packet spoke again after an answer.
+    /// The side that sent the record's first packet spoke again after an answer, other
+    /// than with SYN, and before a reset.
     pub const TURNED: u32 = 1 << 3;
     /// FIN forward.
     pub const FORWARD_FIN: u32 = 1 << 4;
@@ -293,11 +294,11 @@ impl FlowRecord {
         let toward = self.toward(from_low);
         let (direction, seen) = match toward {
             Toward::Forward => {
-                self.turn(state::BACKWARD_SEEN, 0);
+                self.turn(packet, state::BACKWARD_SEEN, 0);
                 (&mut self.forward, state::FORWARD_SEEN)
             }
             Toward::Backward => {
-                self.turn(state::FORWARD_SEEN, state::BEGAN_BACKWARD);
+                self.turn(packet, state::FORWARD_SEEN, state::BEGAN_BACKWARD);
                 (&mut self.backward, state::BACKWARD_SEEN)
             }
         };
@@ -321,12 +322,13 @@ impl FlowRecord {
         None
     }
 
-    /// Notes that the side that sent the first packet speaks after an answer. The
-    /// answer alone is not enough: a host resets what it did not ask for, so that one
-    /// spoofed SYN and ACK would make an established flow.
+    /// Notes that the side that sent the first packet speaks after an answer. A SYN
+    /// again, or anything after a reset, is not that: a host answers and resets by
+    /// itself, so that spoofed packets alone would make established flows.
     #[inline(always)]
-    fn turn(&mut self, answer_seen: u32, began: u32) {
-        if self.state & (answer_seen | state::BEGAN_BACKWARD) == answer_seen | began {
+    fn turn(&mut self, packet: &Packet, answer_seen: u32, began: u32) {
+        let looked_at = answer_seen | state::BEGAN_BACKWARD | state::CLOSED;
+        if self.state & looked_at == answer_seen | began && packet.tcp_flags & tcp::SYN == 0 {
             self.state |= state::TURNED;
         }
     }
@@ -388,20 +390,21 @@ impl FlowRecord {
     }
 
     /// Whether the flow is to be kept when others are pushed out: the side that sent
-    /// first spoke again after an answer, or it sent enough packets.
+    /// first spoke again after an answer, or it sent enough packets other than SYN and
+    /// was not reset.
     #[inline(always)]
     #[must_use]
     pub fn is_established(&self) -> bool {
-        if self.state & state::TURNED != 0 {
-            return true;
+        if self.state & (state::TURNED | state::CLOSED) != 0 {
+            return self.state & state::TURNED != 0;
         }
         // The other side's line may hold nothing valid.
-        let packets = if self.state & state::BEGAN_BACKWARD == 0 {
-            self.forward.packets
+        let (packets, syns) = if self.state & state::BEGAN_BACKWARD == 0 {
+            (self.forward.packets, self.forward_flags.syn)
         } else {
-            self.backward.packets
+            (self.backward.packets, self.backward_flags.syn)
         };
-        packets >= ESTABLISHED_PACKETS
+        packets.wrapping_sub(syns as u32) >= ESTABLISHED_PACKETS
     }
 
     /// Packets and bytes of both directions.

@@ -13,6 +13,8 @@ mod flood;
 mod host;
 #[path = "engine/limits.rs"]
 mod limits;
+#[path = "engine/never_block.rs"]
+mod never_block;
 #[path = "engine/order.rs"]
 mod order;
 #[path = "engine/signatures.rs"]

@@ -172,7 +172,7 @@ fn two_cpus_sending_into_a_tiny_table_lose_nothing() {
                     let (from, barrier) = (&from, &barrier);
                     scope.spawn(move || {
                         from.enter();
-                        lab::pin(cpu);
+                        let _pinned = lab::pin(cpu);
                         let raw = Raw::sender("a");
                         let frames = mixture(cpu as u64 + 1);
                         let mut sent = (0, 0);
@@ -240,7 +240,7 @@ fn two_cpus_on_one_flow_lose_nothing() {
             .map(|(cpu, runner)| {
                 let barrier = &barrier;
                 scope.spawn(move || {
-                    lab::pin(cpu);
+                    let _pinned = lab::pin(cpu);
                     let there = tcp_frame(a, b, ACK, &[7; 100]);
                     let back = tcp_frame(b, a, ACK, &[7; 1000]);
                     let (rst, syn) = (tcp_frame(a, b, RST, &[]), tcp_frame(a, b, SYN, &[]));

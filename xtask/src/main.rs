@@ -1,6 +1,8 @@
 //! Project tasks: `cargo xtask TASK`.
 mod bpf;
+mod demo;
 mod kernels;
+mod lab;
 mod lint;
 mod setup;
 mod test;
@@ -22,6 +24,8 @@ enum Task {
     Bpf(bpf::Args),
     /// Install what the tests and the demonstration need
     Setup,
+    /// Show it at work: real attacks in an isolated laboratory, found and dropped, benign traffic served
+    Demo(demo::Args),
     /// Run every test
     Test(test::Args),
     /// Formatting, clippy, and the references that are generated
@@ -34,6 +38,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bpf(args) => bpf::run(&args),
         Task::Setup => setup::run(),
+        Task::Demo(args) => demo::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Lint => lint::run(),
         Task::Kernels(args) => kernels::run(args),

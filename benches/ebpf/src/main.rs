@@ -4,12 +4,14 @@
 #![no_main]
 #![feature(asm_experimental_arch)]
 
-#[path = "../../../detector-ebpf/src/frame.rs"]
 mod frame;
 mod mutate;
 mod peers;
 
-use aya_ebpf::bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action, xdp_md};
+use aya_ebpf::{
+    bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action, xdp_md},
+    helpers::bpf_ktime_get_ns,
+};
 
 /// The least that an XDP program can do.
 #[unsafe(no_mangle)]
@@ -22,6 +24,17 @@ pub extern "C" fn bare(_context: *mut xdp_md) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp")]
 pub extern "C" fn bare_plain(_context: *mut xdp_md) -> u32 {
+    xdp_action::XDP_DROP
+}
+
+/// What any program that knows the time pays at least.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "xdp.frags")]
+pub extern "C" fn bare_clock(_context: *mut xdp_md) -> u32 {
+    // SAFETY: a helper without arguments. Its result is looked at, lest it be left out.
+    if unsafe { bpf_ktime_get_ns() } == 0 {
+        return xdp_action::XDP_PASS;
+    }
     xdp_action::XDP_DROP
 }
 

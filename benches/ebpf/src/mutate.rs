@@ -1,25 +1,21 @@
 //! Gives every packet of a test run another source, then calls the program under test.
 //! Works on Ethernet, IPv4 without options, and ports behind it.
 
-use core::ptr::addr_of_mut;
-
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action, xdp_md},
     macros::map,
     maps::{Array, ProgramArray},
     programs::{TcContext, XdpContext},
-    EbpfContext,
 };
 
-/// How the source is chosen; see `Plan::mode`.
+/// How the source is chosen: values of `Plan::mode`.
 pub mod mode {
     /// One of `flows` sources, each in turn, in an order without locality.
     pub const FLOWS: u32 = 0;
     /// Any address, any port.
     pub const RANDOM: u32 = 1;
-    /// One packet of `flows` flows, `two_way` or not, then `spoofed` packets from
-    /// one of `sources` others.
-    pub const MIXED: u32 = 2;
+    // Anything else: one packet of the next of `flows` flows, then `spoofed` packets
+    // from any of `sources` others.
 }
 
 /// What the host asks for, and where the sequence stands. Must match the host's.
@@ -31,7 +27,7 @@ pub struct Plan {
     pub random: u64,
     /// One of `mode`.
     pub mode: u32,
-    /// Flows, less one; a power of two, less one, in `mode::FLOWS`.
+    /// Flows, less one; in `mode::FLOWS` a power of two, less one.
     pub flows: u32,
     /// Spoofed packets for each legitimate one.
     pub spoofed: u32,
@@ -116,11 +112,7 @@ unsafe fn mutate(data: usize, data_end: usize) {
                     (turn, false)
                 };
                 let port = (1024 + (n & 0x3fff) as u16).to_be();
-                (
-                    (0x0a00_0000 | n).to_be(),
-                    port,
-                    second && plan.two_way != 0,
-                )
+                ((0x0a00_0000 | n).to_be(), port, second && plan.two_way != 0)
             } else {
                 plan.step += 1;
                 let n = xorshift(&mut plan.random) as u32 & plan.sources;

@@ -28,11 +28,11 @@ fn on_link(host: &Host, case: &Case) {
     host.features.set(features);
 }
 
-/// The case's frame as it is, and cut behind its IP header at every byte with an IP
-/// length that fits, so that a receiver takes it.
+/// The case's frame as it is, and cut soon behind its IP header with an IP length that
+/// fits, so that a receiver takes it.
 fn variants(case: &Case) -> Vec<Vec<u8>> {
     let mut frames = vec![case.frame.clone()];
-    let last = case.frame.len().min(case.transport_at + 80);
+    let last = case.frame.len().min(case.transport_at + 24);
     for n in case.transport_at..last {
         let mut frame = case.frame[..n].to_vec();
         let (at, length) = if case.version == 4 {

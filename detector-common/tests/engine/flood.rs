@@ -55,18 +55,26 @@ fn converse(host: &Host, of: u64, n: u64) {
 enum Flood {
     /// SYN from ten times as many sources as the table has slots.
     TenfoldSources,
+    /// The same, and the host answers each with SYN and ACK.
+    TenfoldAnswered,
+    /// ACK from as many, and the host resets each.
+    TenfoldReset,
     /// Every packet from another source and port.
     EverFresh,
-    /// The same, and the host answers each with SYN and ACK.
+    /// The same, and the host answers each.
     Answered,
     /// SYN and ACK that nobody asked for; the host resets each.
     Reflected,
     /// UDP from tenfold sources, the destination port at random.
     Udp,
+    /// ACK from tenfold sources, of which the host takes no notice.
+    TenfoldAcks,
 }
 
-const FLOODS: [Flood; 5] = [
+const FLOODS: [Flood; 7] = [
     Flood::TenfoldSources,
+    Flood::TenfoldAnswered,
+    Flood::TenfoldReset,
     Flood::EverFresh,
     Flood::Answered,
     Flood::Reflected,
@@ -79,6 +87,15 @@ fn flood(host: &Host, kind: Flood, dice: &mut Dice) {
     let port = 1024 + dice.below(60_000) as u16;
     match kind {
         Flood::TenfoldSources => arrives(host, few, (7777, 443), tcp::SYN, 0),
+        Flood::TenfoldAnswered => {
+            arrives(host, few, (7777, 443), tcp::SYN, 0);
+            leaves(host, few, (443, 7777), tcp::SYN | tcp::ACK, 0);
+        }
+        Flood::TenfoldReset => {
+            arrives(host, few, (7777, 443), tcp::ACK, 0);
+            leaves(host, few, (443, 7777), tcp::RST, 0);
+        }
+        Flood::TenfoldAcks => arrives(host, few, (7777, 443), tcp::ACK, 0),
         Flood::EverFresh => arrives(host, fresh, (port, 443), tcp::SYN, 0),
         Flood::Answered => {
             arrives(host, fresh, (port, 443), tcp::SYN, 0);
@@ -162,19 +179,20 @@ fn newcomers_get_in_during_a_flood() {
         // What the host answers by itself knocks twice: such a flood turns the whole
         // probation over every thousand packets, twice between two requests here.
         let least = match kind {
-            Flood::Answered | Flood::Reflected => 0.9,
-            _ => 0.99,
+            Flood::TenfoldSources | Flood::EverFresh | Flood::Udp => 0.99,
+            _ => 0.9,
         };
         assert!(share >= least, "{kind:?}: {share}");
     }
 }
 
-/// Not so where the spoofed flows come again and again: after eight packets without an
-/// answer they count as established, fill the table and are never idle.
+/// Not so where spoofed flows come again and again with anything but SYN, and the host
+/// takes no notice: after eight packets they count as established, fill the table and
+/// are never idle.
 #[test]
-#[ignore = "known gap: 0.6 after 2 M packets, 0.4 after 12 M"]
+#[ignore = "known gap: 0.65 after 2 M packets, and less the longer it goes on"]
 fn newcomers_get_in_during_a_long_flood_of_flows_that_repeat() {
-    let share = newcomers(Flood::TenfoldSources, 2_000_000);
+    let share = newcomers(Flood::TenfoldAcks, 2_000_000);
     assert!(share >= 0.99, "{share}");
 }
 
@@ -263,4 +281,48 @@ fn a_flood_is_counted_by_its_service() {
     assert_eq!(service.zone, host.zone.get());
     let lost = service.refused_packets + service.evicted_packets;
     assert_eq!(lost + host.in_records().packets, 20_000);
+}
+
+/// Whoever began, and whichever end compares lower: it is the other end's service.
+#[test]
+fn an_evicted_flow_is_counted_by_the_side_that_did_not_begin() {
+    for began_here in [false, true] {
+        let host = Host::new(8);
+        let mut dice = Dice(9);
+        for n in 0..400 {
+            // Peers below and above this host in the order of keys.
+            let peer: IpAddr = (dice.next() as u32).to_be_bytes().into();
+            if began_here {
+                leaves(&host, peer, (50_000, 443), tcp::SYN, 0);
+            } else {
+                arrives(&host, peer, (50_000, 443), tcp::SYN, 0);
+            }
+            host.advance_us(if n % 8 == 7 { 1_100_000 } else { 1 });
+        }
+        assert!(host.event(Event::FlowsEvicted) > 300);
+        for service in host.services.borrow().iter() {
+            if service.evicted_flows > 0 {
+                assert_eq!(service.port_protocol, 443 << 16 | 6);
+                assert_eq!(service.destination == HERE.into(), !began_here);
+            }
+        }
+        accounted(&host);
+    }
+}
+
+#[test]
+fn a_service_is_one_of_its_zone() {
+    let host = Host::new(8);
+    for n in 0..8 {
+        (0..8).for_each(|_| arrives(&host, client(n), (50_000, 443), tcp::ACK, 0));
+    }
+    for (zone, replaced) in [(5, 0), (6, 1)] {
+        host.zone.set(zone);
+        arrives(&host, spoofed(1), (1, 443), tcp::SYN, 0);
+        assert_eq!(host.event(Event::ServicesReplaced), replaced);
+        let services = host.services.borrow();
+        let hit: Vec<_> = services.iter().filter(|s| s.refused_packets > 0).collect();
+        assert_eq!(hit.len(), 1);
+        assert_eq!((hit[0].zone, hit[0].refused_packets), (zone, 1));
+    }
 }

@@ -182,6 +182,17 @@ fn what_stays_below_the_rate_passes() {
 }
 
 #[test]
+fn a_packet_that_costs_more_than_the_burst_passes_where_none_came_before() {
+    assert_eq!(rate::conform(100, 100, 5, 0), Some(105));
+    assert_eq!(rate::conform(105, 100, 5, 0), None);
+    assert_eq!(rate::conform(105, 105, 5, 0), Some(110));
+    assert_eq!(rate::conform(90, 100, 5, 0), Some(105));
+    // The state of 52 days ago, and one that wraps.
+    assert_eq!(rate::conform(u64::MAX, 3, 9, 20), Some(12));
+    assert_eq!(rate::conform(4, u64::MAX - 5, 9, 20), Some(13));
+}
+
+#[test]
 fn a_long_pause_does_not_save_up_more_than_the_burst() {
     let host = limited(100, 0, 100);
     for pause_s in [1, 3600, 50 * 86_400, 200 * 86_400] {

@@ -1,5 +1,5 @@
-//! Which verdict decides: the order that `verdict.rs` states, expiry, never-block
-//! prefixes, slots that meanwhile hold something else.
+//! Which verdict decides: the order that `verdict.rs` states, expiry, slots that
+//! meanwhile hold something else.
 
 use detector_common::{
     config::{active, feature},
@@ -12,7 +12,7 @@ use detector_common::{
 use crate::{HERE, PEER, build, establish, host::Host, passes, request, request_key, verdict};
 
 /// In the order in which they are asked.
-const KINDS: [Kind; 4] = [Kind::ADDRESS, Kind::PREFIX, Kind::FLOW, Kind::SIGNATURE];
+pub const KINDS: [Kind; 4] = [Kind::ADDRESS, Kind::PREFIX, Kind::FLOW, Kind::SIGNATURE];
 
 fn fate(kind: Kind) -> Fate {
     match kind {
@@ -42,7 +42,7 @@ fn active_of(kind: Kind) -> u32 {
 }
 
 /// Puts a verdict of `kind` that concerns [`request`]'s packets into `slot`.
-fn put(host: &Host, kind: Kind, slot: u32, verdict: Verdict) {
+pub fn put(host: &Host, kind: Kind, slot: u32, verdict: Verdict) {
     match kind {
         Kind::ADDRESS => host.put_address(slot, PEER, verdict),
         Kind::PREFIX => host.put_prefix(slot, PEER, 24, verdict),
@@ -59,7 +59,7 @@ fn put(host: &Host, kind: Kind, slot: u32, verdict: Verdict) {
     }
 }
 
-fn with_service(action: Action, port: u16) -> Verdict {
+pub fn with_service(action: Action, port: u16) -> Verdict {
     let mut verdict = Verdict {
         service_count: 1,
         ..verdict(action)
@@ -73,7 +73,7 @@ fn with_service(action: Action, port: u16) -> Verdict {
 }
 
 /// Two packets at once, then one every tenth of a second.
-fn limit() -> Verdict {
+pub fn limit() -> Verdict {
     let packet_cost = detector_common::rate::cost(10);
     Verdict {
         packet_cost,
@@ -83,7 +83,7 @@ fn limit() -> Verdict {
 }
 
 /// The fate of the one packet that was dropped.
-fn dropped(host: &Host) -> Vec<Fate> {
+pub fn dropped(host: &Host) -> Vec<Fate> {
     let fates = KINDS.map(fate);
     fates
         .into_iter()
@@ -266,68 +266,6 @@ fn the_lowest_signature_decides() {
             assert_eq!(host.hits(2), Default::default());
         }
     }
-}
-
-#[test]
-fn a_never_block_prefix_wins_over_every_denial() {
-    for kind in KINDS {
-        for deny in [limit(), verdict(Action::QUARANTINE), verdict(Action::DROP)] {
-            for bits in [32, 24, 0] {
-                let host = Host::new(64);
-                put(&host, kind, 1, deny);
-                host.never_block(PEER, bits);
-                for n in 1..6 {
-                    assert!(passes(&host, &request(tcp::ACK)), "{kind:?} {bits}");
-                    assert_eq!(host.event(Event::NeverBlocked), n);
-                }
-                assert_eq!(dropped(&host), []);
-                // It counts for nothing: it neither hits, nor ends the search.
-                assert_eq!(host.hits(1), Default::default());
-                assert!(host.first_hits.borrow().is_empty());
-                assert_eq!(host.check(), Ok(()));
-            }
-        }
-    }
-    // All of them together.
-    let host = Host::new(64);
-    for (n, kind) in KINDS.into_iter().enumerate() {
-        put(&host, kind, n as u32 + 1, verdict(Action::DROP));
-    }
-    host.never_block(PEER, 32);
-    assert!(passes(&host, &request(tcp::SYN)));
-    assert_eq!(host.event(Event::NeverBlocked), 4);
-}
-
-#[test]
-fn never_block_follows_changes_of_the_list() {
-    for kind in KINDS {
-        let host = Host::new(64);
-        put(&host, kind, 1, verdict(Action::DROP));
-        host.never_block(HERE, 32);
-        assert!(!passes(&host, &request(tcp::ACK)), "{kind:?}");
-        assert!(!passes(&host, &request(tcp::ACK)), "{kind:?}");
-        host.never_block(PEER, 32);
-        assert!(passes(&host, &request(tcp::ACK)), "{kind:?}");
-        host.never_block.borrow_mut().pop();
-        host.generation.set(host.generation.get() + 1);
-        assert!(!passes(&host, &request(tcp::ACK)), "{kind:?}");
-    }
-}
-
-#[test]
-fn never_block_prefixes_are_asked_only_by_a_denial() {
-    let host = Host::new(64);
-    host.never_block(HERE, 32);
-    host.put_address(1, HERE, verdict(Action::DROP));
-    host.put_prefix(2, HERE, 24, verdict(Action::DROP));
-    assert!(passes(&host, &request(tcp::SYN)));
-    host.put_address(3, PEER, verdict(Action::PASS));
-    assert!(passes(&host, &request(tcp::ACK)));
-    assert_eq!(host.never_block_lookups.get(), 0);
-    // And by one on an address once.
-    host.put_address(3, PEER, verdict(Action::DROP));
-    (0..9).for_each(|_| assert!(!passes(&host, &request(tcp::ACK))));
-    assert_eq!(host.never_block_lookups.get(), 1);
 }
 
 #[test]

@@ -229,3 +229,35 @@ fn a_signature_that_is_not_in_force_matches_nothing() {
     host.signatures_active.set(!(1 << 63));
     assert!(passes(&host, &request(tcp::SYN)));
 }
+
+#[test]
+fn a_payload_beyond_the_range_counts_as_its_last() {
+    let transport = build::tcp((1, 2), tcp::ACK, 70_000);
+    let source = Ipv6Addr::LOCALHOST;
+    let mut packet = build::V6::new(source, source).around(transport.protocol, &[]);
+    // A length of 0: too long for the field.
+    packet.extend(&transport.bytes);
+    let frame = build::ethernet(&[], build::IPV6, &packet);
+    for min in [0, 4465, 0xffff] {
+        let host = Host::new(64);
+        let payload = Range { min, max: 0xffff };
+        let signature = Signature {
+            payload,
+            ..Signature::ANY
+        };
+        host.put_signature(0, 1, signature, verdict(Action::DROP));
+        assert!(!passes(&host, &frame));
+    }
+    let host = Host::new(64);
+    // 70,000 less 65,536.
+    let payload = Range {
+        min: 4464,
+        max: 0xfffe,
+    };
+    let signature = Signature {
+        payload,
+        ..Signature::ANY
+    };
+    host.put_signature(0, 1, signature, verdict(Action::DROP));
+    assert!(passes(&host, &frame));
+}

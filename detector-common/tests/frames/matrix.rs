@@ -45,9 +45,12 @@ enum Behind {
     Beyond(u8, u32),
 }
 
+/// Puts a network header in front of a transport.
+type Around = Box<dyn Fn(&Transport) -> Vec<u8>>;
+
 struct Network {
     name: &'static str,
-    packet: Box<dyn Fn(&Transport) -> Vec<u8>>,
+    packet: Around,
     version: u8,
     header_bytes: usize,
     addresses: (IpAddr, IpAddr),

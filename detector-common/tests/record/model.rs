@@ -47,7 +47,8 @@ fn flows(sent: &[Sent]) -> Vec<Flow> {
                 let closed = flow.closed();
                 let timed_out = next.now_us.saturating_sub(flow.first_us) > TIMEOUT_US;
                 let syn = next.packet.tcp_flags & tcp::SYN != 0;
-                if !timed_out && !(closed && syn) {
+                let is_over = timed_out || closed && syn;
+                if !is_over {
                     flows.last_mut().unwrap().sent.push(*next);
                     continue;
                 }
@@ -68,6 +69,14 @@ fn flows(sent: &[Sent]) -> Vec<Flow> {
 }
 
 impl Flow {
+    /// The flow as it stood before its `n`th packet.
+    fn until(&self, n: usize) -> Self {
+        Self {
+            sent: self.sent[..n].to_vec(),
+            ..*self
+        }
+    }
+
     fn is_forward(&self, sent: &Sent) -> bool {
         sent.from_low == self.forward_is_low
     }
@@ -207,8 +216,15 @@ fn state_bits(flow: &Flow, wires: &[Wire]) -> u32 {
             .any(|w| w.forward == forward && w.flags & tcp::FIN != 0)
     };
     let began_backward = !wires[0].forward;
-    let answered = wires.iter().position(|w| w.forward == began_backward);
-    let turned = answered.is_some_and(|n| wires[n..].iter().any(|w| w.forward != began_backward));
+    // The first side's packet after an answer, but neither a SYN nor after the close.
+    let sent = &flow.sent;
+    let turned = (1..sent.len()).any(|n| {
+        let before = || sent[..n].iter();
+        flow.is_forward(&sent[n]) != began_backward
+            && before().any(|s| flow.is_forward(s) == began_backward)
+            && sent[n].packet.tcp_flags & tcp::SYN == 0
+            && !flow.until(n).closed()
+    });
     [
         (flow.forward_is_low, state::FORWARD_IS_LOW),
         (has(true), state::FORWARD_SEEN),

@@ -160,7 +160,7 @@ fn syn_and_ack_first_count_as_the_answer() {
     assert_eq!((record.other_first_us, record.backward.pushes), (5, 1));
     assert_eq!(record.toward(true), Toward::Forward);
     // Other bits beside the two change nothing.
-    let all = flows(&[at(0, '<', 0xff & !RST, 0)]);
+    let all = flows(&[at(0, '<', !RST, 0)]);
     assert!(is_low_forward(&all[0]));
 }
 
@@ -231,12 +231,33 @@ fn a_single_answer_does_not_establish() {
         at(2, '<', ACK, 9),
     ];
     assert!(is(&joined));
+    // Spoofed packets that repeat, each answered by the host itself.
+    for (asked, answer) in [(SYN, SYN | ACK), (ACK, RST), (SYN | ACK, RST)] {
+        let spoofed: Vec<Sent> = (0..40)
+            .map(|n| match n % 2 {
+                0 => at(n, '>', asked, 0),
+                _ => at(n, '<', answer, 0),
+            })
+            .collect();
+        assert!(!is(&spoofed), "{asked:#x}");
+        // A SYN after a reset begins a flow each time.
+        assert!(run(&spoofed).iter().all(|(r, _)| !r.is_established()));
+    }
     for side in ['>', '<'] {
-        for flags in [SYN | ACK, ACK] {
+        for flags in [ACK, ACK | PSH, FIN] {
             let many: Vec<Sent> = (0..8).map(|n| at(n, side, flags, 0)).collect();
             assert!(!is(&many[..7]) && is(&many));
         }
+        for flags in [SYN, SYN | ACK] {
+            let mut many: Vec<Sent> = (0..30).map(|n| at(n, side, flags, 0)).collect();
+            assert!(!is(&many));
+            many.extend((30..38).map(|n| at(n, side, ACK, 0)));
+            assert!(!is(&many[..37]) && is(&many));
+        }
     }
+    // What is established stays so when it is closed.
+    let closed = [&joined[..], &[at(3, '>', RST, 0)]].concat();
+    assert!(is(&closed));
 }
 
 #[test]

@@ -1,34 +1,28 @@
 //! `detector attach`: hangs the programs on interfaces.
 
-use std::time::Duration;
-
-use comfy_table::Cell;
-use detector_common::config::hook;
-use serde::Serialize;
+mod follow;
+mod told;
 
 use super::{
     failure::{Exit, Failure},
     features::{self, Feature},
     quantity,
     report::{self, FormatArgs, Report},
-    stop::Stop,
 };
 use crate::{
     enforce::{floor, never_block::Origin, writer::Writer},
     wire::{
-        attach::{self, AttachError, Attached, Mode, Request, hook_name},
+        attach::{self, Mode, Request},
         clock::Clock,
-        follow::{Follower, Happened, POLL_INTERVAL, Pattern},
+        follow::Pattern,
         interface::{self, Interface},
         load::Settings,
-        pins::Pins,
+        pins::{PinError, Pins},
+        replace,
         tables::Tables,
     },
 };
-
-/// While following, the floor is looked at again after this many polls: addresses,
-/// gateways and resolvers change.
-const FLOOR_POLLS: u32 = 10;
+use told::{Told, show, tell_attached};
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 enum ModeName {
@@ -43,7 +37,8 @@ enum ModeName {
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Interfaces, by name or glob ('veth*')
-    #[arg(short, long = "interface", required = true, num_args = 1.., value_delimiter = ',', value_name = "IFACE")]
+    #[arg(short, long = "interface", required_unless_present = "replace", num_args = 1..,
+          value_delimiter = ',', value_name = "IFACE")]
     interfaces: Vec<Pattern>,
     /// Where XDP runs
     #[arg(long, value_enum, default_value = "auto")]
@@ -54,6 +49,10 @@ pub(super) struct Args {
     /// Verdicts that there can be [default: 16Ki, or what is pinned already]
     #[arg(long, value_parser = quantity::slots, value_name = "N")]
     verdict_slots: Option<u32>,
+    /// Put maps of these sizes, and of this version, in the place of those that are pinned: verdicts are
+    /// carried over, flows and counters begin anew, and no packet passes uncounted
+    #[arg(long)]
+    replace: bool,
     /// Count only what arrives
     #[arg(long)]
     no_egress: bool,
@@ -72,8 +71,11 @@ pub(super) struct Args {
 
 impl Args {
     fn request(&self, pins: &Pins) -> Result<Request, Failure> {
-        let mut settings = Settings { features: features::all_but(&self.without), ..Settings::default() };
-        // Where one size is given the other one stays what it is.
+        let mut settings = Settings {
+            features: features::all_but(&self.without),
+            ..Settings::default()
+        };
+        // Where one size is given, the other one stays what it is.
         if let Ok(tables) = Tables::open(pins) {
             let control = tables.control.load(0);
             settings.flow_slots = control.flow_slots;
@@ -84,7 +86,8 @@ impl Args {
         settings.check()?;
         Ok(Request {
             settings,
-            sizes_given: self.flow_slots.is_some() || self.verdict_slots.is_some(),
+            sizes_given: !self.replace
+                && (self.flow_slots.is_some() || self.verdict_slots.is_some()),
             mode: match self.mode {
                 ModeName::Auto => Mode::Auto,
                 ModeName::Native => Mode::Native,
@@ -95,59 +98,44 @@ impl Args {
     }
 }
 
-/// What happened, as it is told.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Told {
-    Attached {
-        interface: String,
-        index: u32,
-        ingress: &'static str,
-        egress: &'static str,
-        replaced: bool,
-        native_refused: Option<String>,
-        left_out: Vec<&'static str>,
-    },
-    Refused {
-        interface: String,
-        error: String,
-    },
-    Floor {
-        prefixes: usize,
-        added: usize,
-    },
-    Gone {
-        interface: String,
-        index: u32,
-    },
-}
-
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let request = args.request(pins)?;
+    let mut told = Vec::new();
+    if args.replace {
+        told.extend(replace(args, pins, &request)?);
+    }
     if args.follow {
-        return follow(args, pins, request);
+        return follow::run(args, pins, request, told);
     }
     let interfaces = expand(&args.interfaces)?;
-    let mut told = Vec::new();
     let mut exits = Vec::new();
     for interface in interfaces {
         let (name, result) = match interface {
-            Ok(interface) => (interface.name.clone(), attach::attach(pins, &interface, &request).map_err(Failure::from)),
+            Ok(interface) => (
+                interface.name.clone(),
+                attach::attach(pins, &interface, &request).map_err(Failure::from),
+            ),
             Err(failure) => (failure.0, Err(failure.1)),
         };
         match result {
             Ok(attached) => told.push(tell_attached(&attached, &request)),
             Err(failure) => {
-                if failure.is_of_host() {
+                // Any other interface would fail likewise.
+                if told.is_empty() && failure.is_of_host() {
                     return Err(failure);
                 }
                 report::complain(&failure.to_string());
                 exits.push(failure.exit());
-                told.push(Told::Refused { interface: name, error: failure.to_string() });
+                told.push(Told::Refused {
+                    interface: name,
+                    error: failure.to_string(),
+                });
             }
         }
     }
-    let any = told.iter().any(|told| matches!(told, Told::Attached { .. }));
+    let any = told
+        .iter()
+        .any(|told| matches!(told, Told::Attached { .. } | Told::Replaced { .. }));
     if any && !args.no_floor {
         told.push(write_floor(pins)?);
     }
@@ -162,6 +150,34 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     }
 }
 
+/// Puts other maps in the place of those that are there, if any are.
+fn replace(args: &Args, pins: &Pins, request: &Request) -> Result<Option<Told>, Failure> {
+    match pins.require_populated() {
+        // With nothing to replace it is an attachment like any other.
+        Err(PinError::NothingPinned { .. }) if !args.interfaces.is_empty() => return Ok(None),
+        other => other?,
+    }
+    let replaced = replace::replace(pins, request)?;
+    if replaced.unreadable {
+        report::warn(
+            "the maps that were replaced could not be read: verdicts and never-block prefixes are not carried over",
+        );
+    }
+    for attached in &replaced.attached {
+        tell_attached(attached, request);
+    }
+    Ok(Some(Told::Replaced {
+        interfaces: replaced
+            .attached
+            .into_iter()
+            .map(|attached| attached.interface.name)
+            .collect(),
+        flow_slots: request.settings.flow_slots,
+        verdict_slots: request.settings.verdict_slots,
+        verdicts_carried: replaced.verdicts,
+    }))
+}
+
 /// Each interface that is meant, once; a name that there is not is a failure of its own.
 #[expect(clippy::type_complexity, reason = "one use, right above")]
 fn expand(patterns: &[Pattern]) -> Result<Vec<Result<Interface, (String, Failure)>>, Failure> {
@@ -169,7 +185,11 @@ fn expand(patterns: &[Pattern]) -> Result<Vec<Result<Interface, (String, Failure
     let mut all: Vec<Result<Interface, (String, Failure)>> = Vec::new();
     for pattern in patterns {
         let mut found: Vec<Interface> = if pattern.is_glob() {
-            present.iter().filter(|interface| pattern.matches(&interface.name)).cloned().collect()
+            present
+                .iter()
+                .filter(|interface| pattern.matches(&interface.name))
+                .cloned()
+                .collect()
         } else {
             match Interface::find(pattern.as_str()) {
                 Ok(interface) => vec![interface],
@@ -180,45 +200,23 @@ fn expand(patterns: &[Pattern]) -> Result<Vec<Result<Interface, (String, Failure
             }
         };
         if found.is_empty() {
-            let names: Vec<&str> = present.iter().map(|interface| interface.name.as_str()).collect();
-            let text = format!("{pattern}: no interface matches; there are: {}", names.join(", "));
+            let names: Vec<&str> = present
+                .iter()
+                .map(|interface| interface.name.as_str())
+                .collect();
+            let text = format!(
+                "{pattern}: no interface matches; there are: {}",
+                names.join(", ")
+            );
             all.push(Err((pattern.to_string(), Failure::Other(text))));
         }
-        found.retain(|interface| !all.iter().any(|other| other.as_ref().is_ok_and(|other| other == interface)));
+        found.retain(|interface| {
+            !all.iter()
+                .any(|other| other.as_ref().is_ok_and(|other| other == interface))
+        });
         all.extend(found.into_iter().map(Ok));
     }
     Ok(all)
-}
-
-/// What there is to tell of an attachment; what the user must not miss goes to stderr.
-fn tell_attached(attached: &Attached, request: &Request) -> Told {
-    let name = &attached.interface.name;
-    let generic = attached.ingress == hook::GENERIC;
-    if let Some(reason) = &attached.native_refused {
-        report::warn(&format!(
-            "{name} is attached in GENERIC mode, which is several times SLOWER: native XDP was refused: \
-             {reason}. `detector doctor -i {name}` says what its driver can do; --mode native fails instead"
-        ));
-    } else if attached.replaced && generic && request.mode != Mode::Generic {
-        report::warn(&format!(
-            "{name} was attached in GENERIC mode, which is several times SLOWER, and stays so: its programs \
-             were swapped in place. To try native XDP, `detector detach -i {name} --keep-maps` and attach again"
-        ));
-    } else if attached.replaced && !generic && request.mode == Mode::Generic {
-        report::warn(&format!(
-            "{name} was attached in native mode and stays so: its programs were swapped in place. For generic \
-             mode, `detector detach -i {name} --keep-maps` and attach again"
-        ));
-    }
-    Told::Attached {
-        interface: name.clone(),
-        index: attached.interface.index,
-        ingress: hook_name(attached.ingress),
-        egress: hook_name(attached.egress),
-        replaced: attached.replaced,
-        native_refused: attached.native_refused.clone(),
-        left_out: features::left_out(request.settings.features),
-    }
 }
 
 /// Lists the floor as never to be blocked. What was asked for by hand stays as it is.
@@ -235,115 +233,8 @@ fn write_floor(pins: &Pins) -> Result<Told, Failure> {
             added += 1;
         }
     }
-    Ok(Told::Floor { prefixes: floor.len(), added })
-}
-
-fn show(report: &mut Report, told: &[Told]) -> Result<(), Failure> {
-    if !report.is_table() {
-        return Ok(report.items(told)?);
-    }
-    let mut table = report::table(&["INTERFACE", "INDEX", "INGRESS", "EGRESS", "LEFT OUT", ""]);
-    let mut rows = 0;
-    for one in told {
-        let Told::Attached { interface, index, ingress, egress, replaced, left_out, .. } = one else { continue };
-        rows += 1;
-        table.add_row(vec![
-            Cell::new(interface),
-            Cell::new(index),
-            if *ingress == "generic" { report::notable(ingress) } else { Cell::new(ingress) },
-            Cell::new(egress),
-            Cell::new(if left_out.is_empty() { "-".to_owned() } else { left_out.join(",") }),
-            Cell::new(if *replaced { "programs swapped" } else { "attached" }),
-        ]);
-    }
-    if rows > 0 {
-        report::align(&mut table, &[1]);
-        report.table(&table)?;
-    }
-    for one in told {
-        match one {
-            Told::Floor { prefixes, added } => report.line(&format!(
-                "never to be blocked: this host, its gateways and resolvers and this session, \
-                 {prefixes} prefixes, {added} of them new"
-            ))?,
-            Told::Gone { interface, index } => {
-                report.line(&format!("{interface} (index {index}) is gone; its pins are cleared away"))?;
-            }
-            Told::Attached { .. } | Told::Refused { .. } => {}
-        }
-    }
-    Ok(())
-}
-
-fn follow(args: &Args, pins: &Pins, request: Request) -> Result<(), Failure> {
-    let stop = Stop::hold();
-    pins.create()?;
-    let mut report = Report::new(args.format);
-    report.as_stream();
-    let mut follower = Follower::new(args.interfaces.clone(), request);
-    for pattern in args.interfaces.iter().filter(|pattern| !pattern.is_glob()) {
-        if Interface::find(pattern.as_str()).is_err() {
-            report::note(&format!("{pattern} is not there yet; it is attached when it comes"));
-        }
-    }
-    let mut polls = 0u32;
-    loop {
-        let happened = follower.poll(pins);
-        let came = happened.iter().any(|one| matches!(one, Happened::Attached(_)));
-        let mut told = Vec::new();
-        for one in happened {
-            tell(one, &request, &mut told)?;
-        }
-        let floor_due = came || polls.is_multiple_of(FLOOR_POLLS);
-        if !args.no_floor && floor_due && follower.attached().next().is_some() {
-            match write_floor(pins) {
-                Ok(Told::Floor { added: 0, .. }) if !came => {}
-                Ok(floor) => told.push(floor),
-                Err(failure) => report::complain(&failure.to_string()),
-            }
-        }
-        if !told.is_empty() {
-            show(&mut report, &told)?;
-            report.flush()?;
-        }
-        polls = polls.wrapping_add(1);
-        let wait: Duration = POLL_INTERVAL;
-        if stop.within(wait) {
-            break;
-        }
-    }
-    let names: Vec<&str> = follower.attached().map(|(_, name)| name).collect();
-    if !names.is_empty() {
-        report::note(&format!(
-            "no longer following; still attached: {} (`detector detach` takes everything off)",
-            names.join(", ")
-        ));
-    }
-    Ok(())
-}
-
-fn tell(happened: Happened, request: &Request, told: &mut Vec<Told>) -> Result<(), Failure> {
-    match happened {
-        Happened::Attached(attached) => told.push(tell_attached(&attached, request)),
-        Happened::Refused { interface, error } => {
-            let failure = Failure::from(error);
-            if failure.is_of_host() {
-                return Err(failure);
-            }
-            report::complain(&format!("{failure}; it is tried again"));
-            told.push(Told::Refused { interface: interface.name, error: failure.to_string() });
-        }
-        Happened::Gone { name, index, error } => {
-            if let Some(error) = error.filter(|error| !is_nothing_pinned(error)) {
-                report::complain(&format!("clearing away what is left of {name}: {error}"));
-            }
-            told.push(Told::Gone { interface: name, index });
-        }
-    }
-    Ok(())
-}
-
-/// Somebody detached everything meanwhile: there is nothing left to clear away.
-fn is_nothing_pinned(error: &AttachError) -> bool {
-    matches!(error, AttachError::Pin(crate::wire::pins::PinError::NothingPinned { .. }))
+    Ok(Told::Floor {
+        prefixes: floor.len(),
+        added,
+    })
 }

@@ -9,7 +9,6 @@ use super::{
 };
 use crate::{
     drain::reader::Which,
-    output::units::grouped,
     wire::{
         attach::{self, hook_name},
         follow::Pattern,
@@ -36,9 +35,21 @@ pub(super) struct Args {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum Told {
-    Detached { interface: String, index: u32, ingress: &'static str, egress: &'static str, was: &'static str },
-    Removed { path: String, flows: u32, verdicts: usize },
-    Kept { path: String },
+    Detached {
+        interface: String,
+        index: u32,
+        ingress: &'static str,
+        egress: &'static str,
+        was: &'static str,
+    },
+    Removed {
+        path: String,
+        flows: u32,
+        verdicts: usize,
+    },
+    Kept {
+        path: String,
+    },
 }
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
@@ -49,15 +60,21 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
             None
         }
         // Half made, without the map that tells: removed all the same.
-        Err(error) if error.is_nothing_pinned() && args.interfaces.is_empty() && pins.maps().exists() => None,
+        Err(error)
+            if error.is_nothing_pinned() && args.interfaces.is_empty() && pins.maps().exists() =>
+        {
+            None
+        }
         Err(error) => return Err(error.into()),
     };
     let standings = match &tables {
         Some(tables) => health::standings(pins, tables, &interface::list()),
         None => Vec::new(),
     };
-    let attached: Vec<&Standing> =
-        standings.iter().filter(|standing| standing.health != Health::Detached).collect();
+    let attached: Vec<&Standing> = standings
+        .iter()
+        .filter(|standing| standing.health != Health::Detached)
+        .collect();
     let mut told = Vec::new();
     let mut missing = false;
     let wanted = wanted(&attached, &args.interfaces, &mut missing);
@@ -77,7 +94,9 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         told.push(removed);
     } else if left == 0 && !wanted.is_empty() {
         if args.keep_maps {
-            told.push(Told::Kept { path: pins.root().display().to_string() });
+            told.push(Told::Kept {
+                path: pins.root().display().to_string(),
+            });
         } else if let Some(removed) = remove_if_unused(pins)? {
             told.push(removed);
         }
@@ -85,7 +104,11 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let mut report = Report::new(args.format);
     show(&mut report, &told)?;
     report.flush()?;
-    if missing { Err(Failure::Said(Exit::Failed)) } else { Ok(()) }
+    if missing {
+        Err(Failure::Said(Exit::Failed))
+    } else {
+        Ok(())
+    }
 }
 
 /// Pinned, but by another version, or damaged.
@@ -94,17 +117,32 @@ fn is_unusable(error: &TablesError) -> bool {
 }
 
 /// The attached interfaces that are meant; all where none is named.
-fn wanted<'a>(attached: &[&'a Standing], patterns: &[Pattern], missing: &mut bool) -> Vec<&'a Standing> {
+fn wanted<'a>(
+    attached: &[&'a Standing],
+    patterns: &[Pattern],
+    missing: &mut bool,
+) -> Vec<&'a Standing> {
     if patterns.is_empty() {
         return attached.to_vec();
     }
     let called = |standing: &Standing, pattern: &Pattern| {
-        pattern.matches(&standing.name) || standing.renamed.as_ref().is_some_and(|now| pattern.matches(now))
+        pattern.matches(&standing.name)
+            || standing
+                .renamed
+                .as_ref()
+                .is_some_and(|now| pattern.matches(now))
     };
     for pattern in patterns {
         if !attached.iter().any(|standing| called(standing, pattern)) {
-            let names: Vec<&str> = attached.iter().map(|standing| standing.name.as_str()).collect();
-            let names = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            let names: Vec<&str> = attached
+                .iter()
+                .map(|standing| standing.name.as_str())
+                .collect();
+            let names = if names.is_empty() {
+                "nothing".to_owned()
+            } else {
+                names.join(", ")
+            };
             report::complain(&format!("{pattern}: not attached; attached: {names}"));
             *missing = true;
         }
@@ -131,7 +169,10 @@ fn remove_if_unused(pins: &Pins) -> Result<Option<Told>, Failure> {
 
 fn detached(standing: &Standing) -> Told {
     Told::Detached {
-        interface: standing.renamed.clone().unwrap_or_else(|| standing.name.clone()),
+        interface: standing
+            .renamed
+            .clone()
+            .unwrap_or_else(|| standing.name.clone()),
         index: standing.entry.index,
         ingress: hook_name(standing.entry.ingress),
         egress: hook_name(standing.entry.egress),
@@ -143,10 +184,14 @@ fn removed(pins: &Pins, tables: Option<&Tables>) -> Told {
     let (mut flows, mut verdicts) = (0, 0);
     if let Some(tables) = tables {
         flows = tables.scan(Which::Live, |_| {}).flows;
-        let used = |slot: &u32| tables.verdicts.load(*slot).kind != Kind::FREE;
+        let used = |slot: &u32| tables.verdict_kind(*slot) != Kind::FREE;
         verdicts = (1..tables.verdicts.len()).filter(used).count();
     }
-    Told::Removed { path: pins.root().display().to_string(), flows, verdicts }
+    Told::Removed {
+        path: pins.root().display().to_string(),
+        flows,
+        verdicts,
+    }
 }
 
 fn show(report: &mut Report, told: &[Told]) -> Result<(), Failure> {
@@ -155,15 +200,29 @@ fn show(report: &mut Report, told: &[Told]) -> Result<(), Failure> {
     }
     for one in told {
         report.line(&match one {
-            Told::Detached { interface, index, ingress, egress, was } => {
-                let was = if *was == "attached" { String::new() } else { format!("; it was {was}") };
-                format!("detached {interface} (index {index}): ingress {ingress}, egress {egress}{was}")
-            }
-            Told::Removed { path, flows, verdicts } => {
-                let some = |n: u64, what: &str| {
-                    if n == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(n)) }
+            Told::Detached {
+                interface,
+                index,
+                ingress,
+                egress,
+                was,
+            } => {
+                let was = if *was == "attached" {
+                    String::new()
+                } else {
+                    format!("; it was {was}")
                 };
-                let (flows, verdicts) = (some(u64::from(*flows), "flow"), some(*verdicts as u64, "verdict"));
+                format!(
+                    "detached {interface} (index {index}): ingress {ingress}, egress {egress}{was}"
+                )
+            }
+            Told::Removed {
+                path,
+                flows,
+                verdicts,
+            } => {
+                let flows = report::several(u64::from(*flows), "flow");
+                let verdicts = report::several(*verdicts as u64, "verdict");
                 format!("removed {path} with {flows} and {verdicts}")
             }
             Told::Kept { path } => format!("kept flows, counters and verdicts in {path}"),

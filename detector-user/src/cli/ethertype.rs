@@ -34,12 +34,18 @@ const NAMES: &[(u16, &str)] = &[
     (0xffff, "unknown"),
 ];
 
-/// An EtherType's name; `None` where it has none here. Below 0x600 it is a length.
+/// The first EtherType: what is below is the length of an 802.3 frame.
+pub(super) const FIRST: u16 = 0x600;
+
+/// An EtherType's name; `None` where it has none here.
 pub(super) fn name(number: u16) -> Option<&'static str> {
-    if number < 0x600 {
+    if number < FIRST {
         return Some("802.3");
     }
-    NAMES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name)
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == number)
+        .map(|(_, name)| *name)
 }
 
 #[cfg(test)]
@@ -49,6 +55,9 @@ mod tests {
     #[test]
     fn numbers_are_in_order_and_named() {
         assert!(NAMES.is_sorted_by_key(|(number, _)| *number));
-        assert_eq!((name(0x0806), name(0x0100), name(0x1234)), (Some("ARP"), Some("802.3"), None));
+        assert_eq!(
+            (name(0x0806), name(0x0100), name(0x1234)),
+            (Some("ARP"), Some("802.3"), None)
+        );
     }
 }

@@ -8,11 +8,8 @@ use crate::{
     enforce::{target::TargetError, writer::VerdictError},
     output::OutputError,
     wire::{
-        attach::AttachError,
-        interface::InterfaceError,
-        load::LoadError,
-        pins::PinError,
-        tables::TablesError,
+        attach::AttachError, interface::InterfaceError, load::LoadError, pins::PinError,
+        replace::ReplaceError, tables::TablesError,
     },
 };
 
@@ -39,6 +36,8 @@ pub(super) enum Failure {
     Tables(#[from] TablesError),
     #[error(transparent)]
     Verdict(#[from] VerdictError),
+    #[error(transparent)]
+    Replace(#[from] ReplaceError),
     #[error(transparent)]
     Account(#[from] AccountError),
     #[error(transparent)]
@@ -86,11 +85,13 @@ impl Failure {
             Self::Usage(_) | Self::Target(_) => Exit::Usage,
             Self::Attach(error) => of_attach(error),
             Self::Tables(error) => of_tables(error),
-            Self::Verdict(VerdictError::Tables(error)) => of_tables(error),
-            Self::Verdict(VerdictError::Order(_)) => Exit::Usage,
+            Self::Verdict(error) | Self::Replace(ReplaceError::Verdicts(error)) => {
+                of_verdict(error)
+            }
+            Self::Replace(ReplaceError::Attach(error)) => of_attach(error),
             Self::Flows(error) => of_code(error.exit_code()),
             Self::Replay(error) => of_code(error.exit_code()),
-            Self::Verdict(_) | Self::Account(_) | Self::Output(_) | Self::Other(_) => Exit::Failed,
+            Self::Account(_) | Self::Output(_) | Self::Other(_) => Exit::Failed,
         }
     }
 
@@ -127,8 +128,18 @@ fn of_attach(error: &AttachError) -> Exit {
         AttachError::Pin(error) => of_pin(error),
         AttachError::Load(error) => of_load(error),
         AttachError::Interface(InterfaceError::Name { .. }) => Exit::Usage,
-        AttachError::Interface(_) | AttachError::Busy { .. } | AttachError::Full { .. } => Exit::Failed,
+        AttachError::Interface(_) | AttachError::Busy { .. } | AttachError::Full { .. } => {
+            Exit::Failed
+        }
         AttachError::Refused { .. } => Exit::Unavailable,
+    }
+}
+
+fn of_verdict(error: &VerdictError) -> Exit {
+    match error {
+        VerdictError::Tables(error) => of_tables(error),
+        VerdictError::Order(_) => Exit::Usage,
+        _ => Exit::Failed,
     }
 }
 

@@ -72,12 +72,18 @@ impl Feature {
 
 /// The bits of all features but these.
 pub(super) fn all_but(left_out: &[Feature]) -> u32 {
-    left_out.iter().fold(feature::ALL, |bits, feature| bits & !feature.bit())
+    left_out
+        .iter()
+        .fold(feature::ALL, |bits, feature| bits & !feature.bit())
 }
 
 /// Names of the features that are left out.
 pub(super) fn left_out(bits: u32) -> Vec<&'static str> {
-    Feature::ALL.into_iter().filter(|feature| bits & feature.bit() == 0).map(Feature::name).collect()
+    Feature::ALL
+        .into_iter()
+        .filter(|feature| bits & feature.bit() == 0)
+        .map(Feature::name)
+        .collect()
 }
 
 /// What a program would have to have and lacks to enforce a verdict.
@@ -89,7 +95,12 @@ pub(super) fn lacking(bits: u32, kind: Kind, action: Action) -> Option<&'static 
         _ => &[Feature::Signatures],
     };
     let limit = (action == Action::RATE_LIMIT).then_some(Feature::RateLimits);
-    needed.iter().copied().chain(limit).find(|feature| bits & feature.bit() == 0).map(Feature::name)
+    needed
+        .iter()
+        .copied()
+        .chain(limit)
+        .find(|feature| bits & feature.bit() == 0)
+        .map(Feature::name)
 }
 
 #[cfg(test)]
@@ -100,7 +111,10 @@ mod tests {
     #[test]
     fn names_are_those_of_the_command_line() {
         for feature in Feature::value_variants() {
-            assert_eq!(feature.to_possible_value().unwrap().get_name(), feature.name());
+            assert_eq!(
+                feature.to_possible_value().unwrap().get_name(),
+                feature.name()
+            );
             assert_eq!(left_out(all_but(&[*feature])), [feature.name()]);
         }
         assert_eq!(Feature::value_variants(), Feature::ALL);
@@ -111,7 +125,10 @@ mod tests {
     fn what_a_verdict_needs() {
         let bits = all_but(&[Feature::RateLimits, Feature::Flows]);
         assert_eq!(lacking(bits, Kind::ADDRESS, Action::DROP), None);
-        assert_eq!(lacking(bits, Kind::ADDRESS, Action::RATE_LIMIT), Some("rate-limits"));
+        assert_eq!(
+            lacking(bits, Kind::ADDRESS, Action::RATE_LIMIT),
+            Some("rate-limits")
+        );
         assert_eq!(lacking(bits, Kind::FLOW, Action::DROP), Some("flows"));
     }
 }

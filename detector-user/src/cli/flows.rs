@@ -65,7 +65,9 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     if args.output.format() == Format::Parquet && args.watch.is_some() {
-        return Err(Failure::Usage("--watch: Parquet is one file, which does not go on".to_owned()));
+        return Err(Failure::Usage(
+            "--watch: Parquet is one file, which does not go on".to_owned(),
+        ));
     }
     let tables = Tables::open(pins)?;
     let zone = zone(args, &tables)?;
@@ -78,7 +80,11 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         if args.output.format() == Format::Table {
             head(pins, screen)?;
         }
-        let limit = if screen { Some(on_screen(args.output.limit)) } else { args.output.limit };
+        let limit = if screen {
+            Some(on_screen(args.output.limit))
+        } else {
+            args.output.limit
+        };
         once(args, &tables, zone, limit)?;
         if screen {
             put(WRAP)?;
@@ -116,7 +122,12 @@ fn on_screen(limit: Option<usize>) -> usize {
     }
 }
 
-fn once(args: &Args, tables: &Tables, zone: Option<u32>, limit: Option<usize>) -> Result<(), Failure> {
+fn once(
+    args: &Args,
+    tables: &Tables,
+    zone: Option<u32>,
+    limit: Option<usize>,
+) -> Result<(), Failure> {
     if args.services {
         return services(args, tables, zone, limit);
     }
@@ -136,10 +147,17 @@ fn once(args: &Args, tables: &Tables, zone: Option<u32>, limit: Option<usize>) -
     });
     let shown = flows.finish()?;
     if pass.torn > 0 {
-        report::warn(&format!("{} flows were being written at every try and are left out", pass.torn));
+        report::warn(&format!(
+            "{} flows were being written at every try and are left out",
+            pass.torn
+        ));
     }
     if output.format() == Format::Table && output.output.is_none() {
-        let matching = if args.filter.takes_all() && zone.is_none() { "" } else { "matching " };
+        let matching = if args.filter.takes_all() && zone.is_none() {
+            ""
+        } else {
+            "matching "
+        };
         put(&format!(
             "{} of {} {matching}flows shown; {} in the table, {} of them established\n",
             shown.written, shown.matched, pass.flows, pass.protected
@@ -159,17 +177,25 @@ fn boot_unix_us() -> u64 {
 
 /// The zone of the interface that is asked for.
 fn zone(args: &Args, tables: &Tables) -> Result<Option<u32>, Failure> {
-    let Some(name) = &args.interface else { return Ok(None) };
+    let Some(name) = &args.interface else {
+        return Ok(None);
+    };
     let entries: Vec<_> = (0..tables.interfaces.len())
         .map(|place| tables.interfaces.load(place))
         .filter(|entry| entry.index != 0)
         .collect();
-    let found = entries.iter().filter(|entry| name_of(entry) == *name).max_by_key(|entry| entry.attached);
+    let found = entries
+        .iter()
+        .filter(|entry| name_of(entry) == *name)
+        .max_by_key(|entry| entry.attached);
     match found {
         Some(entry) => Ok(Some(entry.index & detector_common::key::ZONE_MAX)),
         None => {
             let names: Vec<String> = entries.iter().map(name_of).collect();
-            Err(Failure::Other(format!("{name}: not attached; attached: {}", names.join(", "))))
+            Err(Failure::Other(format!(
+                "{name}: not attached; attached: {}",
+                names.join(", ")
+            )))
         }
     }
 }
@@ -179,7 +205,9 @@ fn takes(filter: &FlowFilter, counters: &ServiceCounters) -> bool {
     let number = counters.port_protocol as u8;
     let port = (counters.port_protocol >> 16) as u16;
     let address = counters.destination.to_ip();
-    let in_any = |prefixes: &[Prefix]| prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(address));
+    let in_any = |prefixes: &[Prefix]| {
+        prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(address))
+    };
     (filter.protocol.is_empty() || filter.protocol.contains(&number))
         && (filter.port.is_empty()
             || has_ports(number) && filter.port.iter().any(|Ports(range)| range.contains(&port)))
@@ -225,13 +253,20 @@ impl Service {
     }
 }
 
-fn services(args: &Args, tables: &Tables, zone: Option<u32>, limit: Option<usize>) -> Result<(), Failure> {
+fn services(
+    args: &Args,
+    tables: &Tables,
+    zone: Option<u32>,
+    limit: Option<usize>,
+) -> Result<(), Failure> {
     let format = match args.output.format() {
         Format::Table => report::Format::Table,
         Format::Json => report::Format::Json,
         Format::Jsonl => report::Format::Jsonl,
         Format::Csv | Format::Parquet => {
-            return Err(Failure::Usage("--services: as table, json or jsonl only".to_owned()));
+            return Err(Failure::Usage(
+                "--services: as table, json or jsonl only".to_owned(),
+            ));
         }
     };
     let all = tables.services_lost()?;
@@ -254,7 +289,14 @@ fn services(args: &Args, tables: &Tables, zone: Option<u32>, limit: Option<usize
         report.line("the table has refused no packet and evicted no flow")?;
     } else {
         let mut table = report::table(&[
-            "DESTINATION", "SERVICE", "ZONE", "REFUSED PACKETS", "BYTES", "EVICTED FLOWS", "PACKETS", "BYTES",
+            "DESTINATION",
+            "SERVICE",
+            "ZONE",
+            "REFUSED PACKETS",
+            "BYTES",
+            "EVICTED FLOWS",
+            "PACKETS",
+            "BYTES",
         ]);
         for one in &wanted {
             table.add_row(vec![

@@ -81,7 +81,9 @@ pub fn run() -> ExitCode {
         Err(error) => {
             // Help and version go to stdout, where a closed pipe is success.
             let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(failure::Exit::Usage as u8));
+            return ExitCode::from(
+                u8::try_from(error.exit_code()).unwrap_or(failure::Exit::Usage as u8),
+            );
         }
     };
     let pins = Pins::new(cli.pin_dir);

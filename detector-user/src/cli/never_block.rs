@@ -71,7 +71,10 @@ fn list(args: &ListArgs, writer: &Writer<'_>) -> Result<(), Failure> {
     let entries: Vec<Entry> = writer
         .never_blocked()?
         .into_iter()
-        .map(|(prefix, origin)| Entry { prefix: prefix.to_string(), origin: origin_name(origin) })
+        .map(|(prefix, origin)| Entry {
+            prefix: prefix.to_string(),
+            origin: origin_name(origin),
+        })
         .collect();
     let mut report = Report::new(args.format);
     if !report.is_table() {
@@ -85,7 +88,11 @@ fn list(args: &ListArgs, writer: &Writer<'_>) -> Result<(), Failure> {
                 "floor" => "this host, a gateway, a resolver or an operator's session",
                 _ => "",
             };
-            table.add_row(vec![Cell::new(&entry.prefix), Cell::new(entry.origin), Cell::new(meaning)]);
+            table.add_row(vec![
+                Cell::new(&entry.prefix),
+                Cell::new(entry.origin),
+                Cell::new(meaning),
+            ]);
         }
         report::align(&mut table, &[]);
         report.table(&table)?;
@@ -97,9 +104,14 @@ fn add(args: &PrefixArgs, writer: &mut Writer<'_>) -> Result<(), Failure> {
     let listed = writer.never_blocked()?;
     let mut changes = Vec::new();
     for prefix in &args.prefixes {
-        let there = listed.iter().any(|(other, origin)| other == prefix && *origin == Origin::Asked);
+        let there = listed
+            .iter()
+            .any(|(other, origin)| other == prefix && *origin == Origin::Asked);
         writer.never_block(*prefix, Origin::Asked)?;
-        changes.push(Change { prefix: prefix.to_string(), change: if there { "unchanged" } else { "added" } });
+        changes.push(Change {
+            prefix: prefix.to_string(),
+            change: if there { "unchanged" } else { "added" },
+        });
     }
     show(args.format, &changes)
 }
@@ -116,21 +128,31 @@ fn remove(args: &PrefixArgs, writer: &mut Writer<'_>) -> Result<(), Failure> {
                      session can be blocked now. The next `detector attach` lists it again unless --no-floor"
                 ));
             }
-            changes.push(Change { prefix: prefix.to_string(), change: "removed" });
+            changes.push(Change {
+                prefix: prefix.to_string(),
+                change: "removed",
+            });
         } else {
             let covered: Vec<String> = listed
                 .iter()
                 .filter(|(outer, _)| outer.covers(*prefix))
                 .map(|(outer, _)| outer.to_string())
                 .collect();
-            let hint =
-                if covered.is_empty() { String::new() } else { format!("; listed is {}", covered.join(", ")) };
+            let hint = if covered.is_empty() {
+                String::new()
+            } else {
+                format!("; listed is {}", covered.join(", "))
+            };
             report::complain(&format!("{prefix}: not listed{hint}"));
             missing = true;
         }
     }
     show(args.format, &changes)?;
-    if missing { Err(Failure::Said(Exit::Failed)) } else { Ok(()) }
+    if missing {
+        Err(Failure::Said(Exit::Failed))
+    } else {
+        Ok(())
+    }
 }
 
 fn show(format: FormatArgs, changes: &[Change]) -> Result<(), Failure> {

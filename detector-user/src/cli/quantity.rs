@@ -17,14 +17,23 @@ const UNITS: [(&str, u64); 9] = [
 /// A number: `1500`, `10k`, `1.5M`, `64Ki`.
 pub(super) fn number(text: &str) -> Result<u64, String> {
     let no = || format!("{text:?}: write a number, such as 1500, 10k, 1.5M or 64Ki");
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
-    let (_, unit) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(no)?;
+    let (_, unit) = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(no)?;
     let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
     let whole: u64 = whole.parse().map_err(|_| no())?;
     let whole = whole.checked_mul(*unit).ok_or_else(no)?;
     if part.is_empty() {
-        return if digits.contains('.') { Err(no()) } else { Ok(whole) };
+        return if digits.contains('.') {
+            Err(no())
+        } else {
+            Ok(whole)
+        };
     }
     // No unit has more decimals than this.
     if part.len() > 12 {
@@ -41,7 +50,9 @@ pub(super) fn number(text: &str) -> Result<u64, String> {
 
 /// A number of slots.
 pub(super) fn slots(text: &str) -> Result<u32, String> {
-    number(text)?.try_into().map_err(|_| format!("{text:?}: at most {}", u32::MAX))
+    number(text)?
+        .try_into()
+        .map_err(|_| format!("{text:?}: at most {}", u32::MAX))
 }
 
 /// A duration: `90s`, `10m`, `1h30m`, `7d`.
@@ -56,7 +67,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(no)?;
         let number: u64 = rest[..digits].parse().map_err(|_| no())?;
         rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let unit_ms = match &rest[..letters] {
             "ms" => 1,
             "s" => 1_000,
@@ -76,10 +89,16 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 /// Seconds between two looks: a duration, or a bare number of seconds.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let time = match text.parse::<f64>() {
-        Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| format!("{text:?}: {error}"))?,
+        Ok(seconds) => {
+            Duration::try_from_secs_f64(seconds).map_err(|error| format!("{text:?}: {error}"))?
+        }
         Err(_) => duration(text)?,
     };
-    if time.is_zero() { Err(format!("{text:?}: must be more than 0")) } else { Ok(time) }
+    if time.is_zero() {
+        Err(format!("{text:?}: must be more than 0"))
+    } else {
+        Ok(time)
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +119,20 @@ mod tests {
         ] {
             assert_eq!(number(text), Ok(n), "{text}");
         }
-        for text in ["", "k", "-1", "1.5", "1.", ".5k", "1.2.3k", "10x", "10 k", "99999999999999999999", "99999999T", "0.0001k"] {
+        for text in [
+            "",
+            "k",
+            "-1",
+            "1.5",
+            "1.",
+            ".5k",
+            "1.2.3k",
+            "10x",
+            "10 k",
+            "99999999999999999999",
+            "99999999T",
+            "0.0001k",
+        ] {
             assert!(number(text).is_err(), "{text}");
         }
         assert!(slots("4Gi").is_err() && slots("64Ki") == Ok(65_536));
@@ -108,11 +140,26 @@ mod tests {
 
     #[test]
     fn durations_are_read() {
-        for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5_400), ("7d", 604_800), ("1w", 604_800)] {
+        for (text, seconds) in [
+            ("90s", 90),
+            ("10m", 600),
+            ("1h30m", 5_400),
+            ("7d", 604_800),
+            ("1w", 604_800),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_secs(seconds)), "{text}");
         }
         assert_eq!(duration("1500ms"), Ok(Duration::from_millis(1_500)));
-        for text in ["", "10", "m", "10x", "1h30", "-1s", "1.5h", "99999999999999999w"] {
+        for text in [
+            "",
+            "10",
+            "m",
+            "10x",
+            "1h30",
+            "-1s",
+            "1.5h",
+            "99999999999999999w",
+        ] {
             assert!(duration(text).is_err(), "{text}");
         }
         assert_eq!(interval("2"), Ok(Duration::from_secs(2)));

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, StdoutLock, Write};
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Row, Table, presets};
 use serde::Serialize;
 
-use crate::output::printable;
+use crate::output::{printable, units::grouped};
 
 /// How a command answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -23,7 +23,13 @@ pub(super) enum Format {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub(super) struct FormatArgs {
     /// How to answer
-    #[arg(short = 'o', long, alias = "output-format", value_enum, default_value_t)]
+    #[arg(
+        short = 'o',
+        long,
+        alias = "output-format",
+        value_enum,
+        default_value_t
+    )]
     pub(super) format: Format,
 }
 
@@ -35,7 +41,10 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(args: FormatArgs) -> Self {
-        Self { format: args.format, out: io::BufWriter::new(io::stdout().lock()) }
+        Self {
+            format: args.format,
+            out: io::BufWriter::new(io::stdout().lock()),
+        }
     }
 
     /// Goes on without end: a document that never ends is of use to nobody.
@@ -92,13 +101,18 @@ impl Report {
 /// An empty table under these titles.
 pub(super) fn table(titles: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     if !is_coloured(&io::stdout()) {
         table.force_no_tty();
     }
     if !titles.is_empty() {
         table.set_header(Row::from(
-            titles.iter().map(|title| Cell::new(title).add_attribute(Attribute::Bold)).collect::<Vec<_>>(),
+            titles
+                .iter()
+                .map(|title| Cell::new(title).add_attribute(Attribute::Bold))
+                .collect::<Vec<_>>(),
         ));
     }
     table
@@ -117,17 +131,30 @@ pub(super) fn align(table: &mut Table, right: &[usize]) {
 
 /// A cell that stands out: something is wrong.
 pub(super) fn alarming(text: impl ToString) -> Cell {
-    Cell::new(text).fg(Color::Red).add_attribute(Attribute::Bold)
+    Cell::new(text)
+        .fg(Color::Red)
+        .add_attribute(Attribute::Bold)
 }
 
 /// A cell that stands out: something is worse than it could be.
 pub(super) fn notable(text: impl ToString) -> Cell {
-    Cell::new(text).fg(Color::Yellow).add_attribute(Attribute::Bold)
+    Cell::new(text)
+        .fg(Color::Yellow)
+        .add_attribute(Attribute::Bold)
 }
 
 /// A cell that says that all is well.
 pub(super) fn good(text: impl ToString) -> Cell {
     Cell::new(text).fg(Color::Green)
+}
+
+/// So many of something.
+pub(super) fn several(n: u64, noun: &str) -> String {
+    if n == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{} {noun}s", grouped(n))
+    }
 }
 
 /// Tells on stderr what the user should know though the command goes on.
@@ -147,7 +174,11 @@ pub(super) fn note(text: &str) {
 }
 
 fn say(title: &str, colour: &str, text: &str) {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let text = lines.join(" | ");
     let text = printable(&text);
     if is_coloured(&io::stderr()) {

@@ -32,7 +32,13 @@ impl Stop {
         };
         // SAFETY: both are valid; nothing is asked to be told of the signal. A wait cut
         // short by another signal (a stop and go on) is a poll that comes early.
-        unsafe { libc::sigtimedwait(&raw const self.signals, std::ptr::null_mut(), &raw const time) > 0 }
+        unsafe {
+            libc::sigtimedwait(
+                &raw const self.signals,
+                std::ptr::null_mut(),
+                &raw const time,
+            ) > 0
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Subcommand;
 
 use super::{
     failure::Failure,
-    report::{FormatArgs, Report},
+    report::{FormatArgs, Report, several},
 };
 use crate::{
     enforce::{target::Prefix, writer::Writer},
@@ -67,16 +67,21 @@ fn remove(args: &RemoveArgs, pins: &Pins) -> Result<(), Failure> {
     };
     let names = target::zone_names(&tables);
     let mut writer = Writer::new(pins, &mut tables, &clock)?;
-    let listed = writer.list()?.into_iter().find(|listed| match (&target, args.slot) {
-        (Some(target), _) => listed.target == *target,
-        (None, slot) => Some(listed.slot) == slot,
-    });
+    let listed = writer
+        .list()?
+        .into_iter()
+        .find(|listed| match (&target, args.slot) {
+            (Some(target), _) => listed.target == *target,
+            (None, slot) => Some(listed.slot) == slot,
+        });
     let Some(listed) = listed else {
         let what = match (&target, args.slot) {
             (Some(target), _) => target::text(target, &names),
             (None, slot) => format!("slot {}", slot.unwrap_or(0)),
         };
-        return Err(Failure::Other(format!("{what}: there is no such verdict (`detector verdicts list`)")));
+        return Err(Failure::Other(format!(
+            "{what}: there is no such verdict (`detector verdicts list`)"
+        )));
     };
     writer.remove_slot(listed.slot)?;
     let mut report = Report::new(args.format);
@@ -101,9 +106,12 @@ fn clear(args: &ClearArgs, pins: &Pins) -> Result<(), Failure> {
     };
     let mut report = Report::new(args.format);
     if report.is_table() {
-        let kind = if args.expired { " expired" } else { "" };
-        let noun = if removed == 1 { "verdict" } else { "verdicts" };
-        report.line(&format!("removed {removed}{kind} {noun}"))?;
+        let noun = if args.expired {
+            "expired verdict"
+        } else {
+            "verdict"
+        };
+        report.line(&format!("removed {}", several(removed.into(), noun)))?;
     } else {
         report.document(&serde_json::json!({ "removed": removed }))?;
     }

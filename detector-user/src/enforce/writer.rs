@@ -206,11 +206,21 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Removes the verdict in a slot.
+    /// Removes the verdict in a slot, if there is one.
     ///
     /// # Errors
     /// [`VerdictError`].
     pub fn remove_slot(&mut self, slot: u32) -> Result<(), VerdictError> {
+        if slot < self.tables.verdicts.len() && self.kind_of(slot) != Kind::FREE {
+            let kind = self.take(slot)?;
+            self.deactivate(kind);
+        }
+        Ok(())
+    }
+
+    /// Removes the verdict in a slot, and leaves it to the caller to
+    /// [`deactivate`](Self::deactivate) its kind.
+    fn take(&mut self, slot: u32) -> Result<Kind, VerdictError> {
         let verdict = self.tables.verdicts.load(slot);
         let target = self.target(&verdict);
         match &target {
@@ -233,8 +243,7 @@ impl<'a> Writer<'a> {
             Target::Signature(_) => signatures::clear(self.tables, u32::from(verdict.target.low_port)),
         }
         self.tables.verdicts.store(slot, &Verdict::FREE);
-        self.deactivate(verdict.kind);
-        Ok(())
+        Ok(verdict.kind)
     }
 
     /// Spares the lookup of a kind of which there is no verdict left.
@@ -248,14 +257,7 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`VerdictError`].
     pub fn clear(&mut self) -> Result<u32, VerdictError> {
-        let mut removed = 0;
-        for slot in 1..self.tables.verdicts.len() {
-            if self.kind_of(slot) != Kind::FREE {
-                self.remove_slot(slot)?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
+        self.clear_if(|_| true)
     }
 
     /// Removes expired verdicts; how many there were.
@@ -263,16 +265,30 @@ impl<'a> Writer<'a> {
     /// # Errors
     /// [`VerdictError`].
     pub fn clear_expired(&mut self, now: Now) -> Result<u32, VerdictError> {
+        self.clear_if(|verdict| verdict.expires_jiffies <= now.jiffies)
+    }
+
+    /// Looks for others of a kind once, at the end: each time would take as many looks
+    /// as there are verdicts, squared.
+    fn clear_if(&mut self, test: impl Fn(&Verdict) -> bool) -> Result<u32, VerdictError> {
         let mut removed = 0;
+        let mut result = Ok(());
         for slot in 1..self.tables.verdicts.len() {
-            if self.kind_of(slot) != Kind::FREE
-                && self.tables.verdicts.load(slot).expires_jiffies <= now.jiffies
-            {
-                self.remove_slot(slot)?;
-                removed += 1;
+            if self.kind_of(slot) == Kind::FREE || !test(&self.tables.verdicts.load(slot)) {
+                continue;
+            }
+            if let Err(error) = self.take(slot) {
+                result = Err(error);
+                break;
+            }
+            removed += 1;
+        }
+        if removed > 0 {
+            for kind in [Kind::ADDRESS, Kind::PREFIX, Kind::FLOW, Kind::SIGNATURE] {
+                self.deactivate(kind);
             }
         }
-        Ok(removed)
+        result.map(|()| removed)
     }
 
     /// All verdicts, by slot.
@@ -361,9 +377,7 @@ impl<'a> Writer<'a> {
     }
 
     fn kind_of(&self, slot: u32) -> Kind {
-        const WORD: usize = std::mem::offset_of!(Verdict, kind) / 8;
-        const SHIFT: usize = std::mem::offset_of!(Verdict, kind) % 8 * 8;
-        Kind((self.tables.verdicts.words(slot)[WORD].load(Ordering::Relaxed) >> SHIFT) as u8)
+        self.tables.verdict_kind(slot)
     }
 
     fn free_slot(&self) -> Option<u32> {

@@ -4,7 +4,7 @@
 //! and the next process finds it, goes on with its maps and swaps its programs
 //! without a gap.
 
-use std::time::SystemTime;
+use std::{path::Path, time::SystemTime};
 
 use aya::programs::{
     LinkOrder, SchedClassifier, Xdp, XdpMode,
@@ -26,7 +26,7 @@ use super::{
     load::{self, LoadError, Loader, Settings, errno, unix_ms},
     mapping::Mapping,
     pins::{PinError, Pins},
-    tables::{Tables, TablesError},
+    tables::{self, Tables, TablesError},
 };
 
 /// Priority and handle of the filter under clsact: fixed, so that the next process
@@ -144,11 +144,12 @@ impl AttachError {
 /// # Errors
 /// [`AttachError`]; what hung there before goes on hanging.
 pub fn attach(pins: &Pins, interface: &Interface, request: &Request) -> Result<Attached, AttachError> {
-    pins.create()?;
-    let _lock = pins.lock()?;
+    let _lock = pins.create_and_lock()?;
     let mut request = *request;
-    let fresh = !pins.is_populated();
+    let fresh = !pins.is_populated() || tables::are_half_made(pins);
     let seed = if fresh {
+        pins.remove_maps()?;
+        pins.create()?;
         load::draw_seed().map_err(|cause| LoadError::Map {
             operation: "drawing the hash keys of",
             map: detector_common::abi::map::SETS,
@@ -198,11 +199,13 @@ fn attach_locked(
     if fresh {
         let mut first = loader.open(zone, 0)?;
         loader.initialize(&mut first)?;
-        pin_clock(pins, &mut first)?;
     }
     let tables = Tables::open(pins)?;
-    let place = place(&tables.interfaces, interface.index)
-        .ok_or_else(|| AttachError::Full { interface: interface.name.clone() })?;
+    let place = match place(&tables.interfaces, interface.index) {
+        Some(place) => place,
+        None => vacate(pins, &tables.interfaces)?
+            .ok_or_else(|| AttachError::Full { interface: interface.name.clone() })?,
+    };
 
     let mut ebpf = loader.open(zone, place * 2)?;
     let xdp = load::ingress(&mut ebpf)?;
@@ -221,7 +224,7 @@ fn attach_locked(
         Ok(egress) => egress,
         Err(error) => {
             if !was_there {
-                pins.remove(&pins.ingress(interface.index))?;
+                take_off(pins, &pins.ingress(interface.index))?;
             }
             return Err(error);
         }
@@ -249,16 +252,6 @@ fn attach_locked(
     Ok(Attached { interface: interface.clone(), ingress, egress, replaced, native_refused })
 }
 
-/// Pins the clock program, which making the maps has loaded.
-pub(super) fn pin_clock(pins: &Pins, ebpf: &mut aya::Ebpf) -> Result<(), LoadError> {
-    let clock: &mut Xdp = load::find(ebpf, detector_common::abi::program::CLOCK)?;
-    clock.pin(pins.clock()).map_err(|error| LoadError::Map {
-        operation: "pinning the clock beside",
-        map: detector_common::abi::map::CONTROL,
-        cause: load::chain(&error),
-    })
-}
-
 /// The interface's place: the one it has, one never used, or a detached one's, whose
 /// counters go on.
 pub(super) fn place(interfaces: &Mapping<config::Interface>, index: u32) -> Option<u32> {
@@ -268,6 +261,22 @@ pub(super) fn place(interfaces: &Mapping<config::Interface>, index: u32) -> Opti
         .or_else(|| find(&|i| i.index == index))
         .or_else(|| find(&|i| i.index == 0))
         .or_else(|| find(&|i| i.attached == 0))
+}
+
+/// Frees the place of an interface that is gone, with what is pinned of it.
+fn vacate(pins: &Pins, interfaces: &Mapping<config::Interface>) -> Result<Option<u32>, PinError> {
+    for place in 0..interfaces.len() {
+        let mut entry = interfaces.load(place);
+        let hangs = link::read(&pins.ingress(entry.index));
+        if hangs.is_ok_and(|hang| hang.is_none_or(|hang| hang.interface == 0)) {
+            take_off(pins, &pins.ingress(entry.index))?;
+            take_off(pins, &pins.egress(entry.index))?;
+            entry.attached = 0;
+            interfaces.store(place, &entry);
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn hang_ingress(
@@ -443,11 +452,18 @@ fn clsact_link(interface: &Interface) -> Option<SchedClassifierLink> {
 }
 
 fn take_off_egress(pins: &Pins, interface: &Interface, kind: u8) -> Result<(), PinError> {
-    pins.remove(&pins.egress(interface.index))?;
+    take_off(pins, &pins.egress(interface.index))?;
     if kind == hook::CLSACT {
         drop(clsact_link(interface));
     }
     Ok(())
+}
+
+/// Takes a link off and its pin away; whether there was one.
+fn take_off(pins: &Pins, pin: &Path) -> Result<bool, PinError> {
+    // Where it cannot be torn off, it goes some time after its pin.
+    let _ = link::tear_off(pin);
+    pins.remove(pin)
 }
 
 /// Takes the programs off one interface; whether any hung there. The maps stay.
@@ -456,8 +472,8 @@ fn take_off_egress(pins: &Pins, interface: &Interface, kind: u8) -> Result<(), P
 /// [`AttachError`].
 pub fn detach(pins: &Pins, index: u32) -> Result<bool, AttachError> {
     let _lock = pins.lock()?;
-    let mut hung = pins.remove(&pins.ingress(index))?;
-    hung |= pins.remove(&pins.egress(index))?;
+    let mut hung = take_off(pins, &pins.ingress(index))?;
+    hung |= take_off(pins, &pins.egress(index))?;
     let tables = Tables::open(pins)?;
     for n in 0..tables.interfaces.len() {
         let mut entry = tables.interfaces.load(n);
@@ -495,6 +511,10 @@ pub fn detach_all(pins: &Pins) -> Result<Vec<String>, AttachError> {
                 names.push(name);
             }
         }
+    }
+    for index in pins.linked() {
+        take_off(pins, &pins.ingress(index))?;
+        take_off(pins, &pins.egress(index))?;
     }
     pins.remove_all()?;
     Ok(names)

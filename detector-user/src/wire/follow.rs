@@ -37,8 +37,13 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let wrong = |c: char| c == '/' || c.is_whitespace() || c.is_control();
         let bytes = text.bytes().filter(|b| *b != b'*').count();
-        let absurd = text.is_empty() || matches!(text, "." | "..") || bytes > 15 || text.contains(wrong);
-        if absurd { Err(PatternError(text.to_owned())) } else { Ok(Self(text.to_owned())) }
+        let absurd =
+            text.is_empty() || matches!(text, "." | "..") || bytes > 15 || text.contains(wrong);
+        if absurd {
+            Err(PatternError(text.to_owned()))
+        } else {
+            Ok(Self(text.to_owned()))
+        }
     }
 }
 
@@ -64,7 +69,10 @@ impl Pattern {
     /// Whether a name matches.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        glob(&self.0.chars().collect::<Vec<_>>(), &name.chars().collect::<Vec<_>>())
+        glob(
+            &self.0.chars().collect::<Vec<_>>(),
+            &name.chars().collect::<Vec<_>>(),
+        )
     }
 }
 
@@ -138,7 +146,11 @@ impl Follower {
     /// says.
     #[must_use]
     pub fn new(patterns: Vec<Pattern>, request: Request) -> Self {
-        Self { patterns, request, known: BTreeMap::new() }
+        Self {
+            patterns,
+            request,
+            known: BTreeMap::new(),
+        }
     }
 
     /// Looks once: attaches what came, clears away what went.
@@ -181,24 +193,41 @@ impl Follower {
             .map(|(index, _)| *index)
             .collect();
         for index in gone {
-            let Some(known) = self.known.remove(&index) else { continue };
+            let Some(known) = self.known.remove(&index) else {
+                continue;
+            };
             if known.refused.is_none() {
                 let error = detach(index).err();
-                happened.push(Happened::Gone { name: known.name, index, error });
+                happened.push(Happened::Gone {
+                    name: known.name,
+                    index,
+                    error,
+                });
             }
         }
         for interface in present {
-            if !self.patterns.iter().any(|pattern| pattern.matches(&interface.name)) {
+            if !self
+                .patterns
+                .iter()
+                .any(|pattern| pattern.matches(&interface.name))
+            {
                 continue;
             }
             let earlier = match self.known.get_mut(&interface.index) {
                 Some(Known { refused: None, .. }) => continue,
                 // One that was renamed while it was being attached is tried at once.
-                Some(Known { refused: Some((_, polls)), name, .. }) if *polls > 0 && *name == interface.name => {
+                Some(Known {
+                    refused: Some((_, polls)),
+                    name,
+                    ..
+                }) if *polls > 0 && *name == interface.name => {
                     *polls -= 1;
                     continue;
                 }
-                Some(Known { refused: Some((reason, _)), .. }) => Some(reason.clone()),
+                Some(Known {
+                    refused: Some((reason, _)),
+                    ..
+                }) => Some(reason.clone()),
                 None => None,
             };
             let refused = match attach(interface) {
@@ -209,12 +238,19 @@ impl Follower {
                 Err(error) => {
                     let reason = error.to_string();
                     if earlier.as_ref() != Some(&reason) {
-                        happened.push(Happened::Refused { interface: interface.clone(), error });
+                        happened.push(Happened::Refused {
+                            interface: interface.clone(),
+                            error,
+                        });
                     }
                     Some((reason, RETRY_POLLS))
                 }
             };
-            let known = Known { name: interface.name.clone(), absent_polls: 0, refused };
+            let known = Known {
+                name: interface.name.clone(),
+                absent_polls: 0,
+                refused,
+            };
             self.known.insert(interface.index, known);
         }
         happened
@@ -226,7 +262,11 @@ mod tests {
     use super::*;
 
     fn interface(name: &str, index: u32) -> Interface {
-        Interface { name: name.to_owned(), index, ethernet: true }
+        Interface {
+            name: name.to_owned(),
+            index,
+            ethernet: true,
+        }
     }
 
     fn attached(interface: &Interface) -> Result<Attached, AttachError> {
@@ -240,11 +280,16 @@ mod tests {
     }
 
     fn refused(interface: &Interface) -> Result<Attached, AttachError> {
-        Err(AttachError::Full { interface: interface.name.clone() })
+        Err(AttachError::Full {
+            interface: interface.name.clone(),
+        })
     }
 
     fn follower() -> Follower {
-        Follower::new(vec!["veth*".parse().unwrap(), "eth0".parse().unwrap()], Request::default())
+        Follower::new(
+            vec!["veth*".parse().unwrap(), "eth0".parse().unwrap()],
+            Request::default(),
+        )
     }
 
     #[test]
@@ -273,19 +318,46 @@ mod tests {
     #[test]
     fn what_comes_is_attached_once_and_what_goes_is_detached_once() {
         let mut follower = follower();
-        let (lo, a, b) = (interface("lo", 1), interface("veth0", 2), interface("eth0", 3));
+        let (lo, a, b) = (
+            interface("lo", 1),
+            interface("veth0", 2),
+            interface("eth0", 3),
+        );
         let happened = follower.step(&[lo.clone(), a.clone()], attached, |_| unreachable!());
         assert!(matches!(&happened[..], [Happened::Attached(one)] if one.interface == a));
         let both = [lo.clone(), a, b.clone()];
         let happened = follower.step(&both, attached, |_| unreachable!());
         assert!(matches!(&happened[..], [Happened::Attached(one)] if one.interface == b));
-        assert!(follower.step(&both, attached, |_| unreachable!()).is_empty());
+        assert!(
+            follower
+                .step(&both, attached, |_| unreachable!())
+                .is_empty()
+        );
         // Absent once: perhaps it was being renamed.
-        assert!(follower.step(&[lo.clone(), b.clone()], attached, |_| unreachable!()).is_empty());
-        assert!(follower.step(&both, attached, |_| unreachable!()).is_empty());
-        assert!(follower.step(&[lo.clone(), b.clone()], attached, |_| unreachable!()).is_empty());
+        assert!(
+            follower
+                .step(&[lo.clone(), b.clone()], attached, |_| unreachable!())
+                .is_empty()
+        );
+        assert!(
+            follower
+                .step(&both, attached, |_| unreachable!())
+                .is_empty()
+        );
+        assert!(
+            follower
+                .step(&[lo.clone(), b.clone()], attached, |_| unreachable!())
+                .is_empty()
+        );
         let happened = follower.step(&[lo, b], attached, |_| Ok(true));
-        assert!(matches!(&happened[..], [Happened::Gone { index: 2, error: None, .. }]));
+        assert!(matches!(
+            &happened[..],
+            [Happened::Gone {
+                index: 2,
+                error: None,
+                ..
+            }]
+        ));
         assert_eq!(follower.attached().collect::<Vec<_>>(), [(3, "eth0")]);
     }
 
@@ -310,11 +382,19 @@ mod tests {
                 tries += 1;
                 refused(interface)
             };
-            assert!(follower.step(&present, again, |_| unreachable!()).is_empty());
+            assert!(
+                follower
+                    .step(&present, again, |_| unreachable!())
+                    .is_empty()
+            );
         }
         assert_eq!(tries, 1);
         for _ in 0..RETRY_POLLS {
-            assert!(follower.step(&present, attached, |_| unreachable!()).is_empty());
+            assert!(
+                follower
+                    .step(&present, attached, |_| unreachable!())
+                    .is_empty()
+            );
         }
         let last = follower.step(&present, attached, |_| unreachable!());
         assert!(matches!(&last[..], [Happened::Attached(_)]));
@@ -322,12 +402,19 @@ mod tests {
         let mut renamed = super::tests::follower();
         renamed.step(&present, refused, |_| unreachable!());
         let now = [interface("veth7", 2)];
-        assert!(matches!(&renamed.step(&now, attached, |_| unreachable!())[..], [Happened::Attached(_)]));
+        assert!(matches!(
+            &renamed.step(&now, attached, |_| unreachable!())[..],
+            [Happened::Attached(_)]
+        ));
         // A refused one that goes has nothing to be cleared away.
         let mut other = super::tests::follower();
         other.step(&present, refused, |_| unreachable!());
         for _ in 0..3 {
-            assert!(other.step(&[interface("lo", 1)], attached, |_| unreachable!()).is_empty());
+            assert!(
+                other
+                    .step(&[interface("lo", 1)], attached, |_| unreachable!())
+                    .is_empty()
+            );
         }
     }
 }

@@ -92,7 +92,13 @@ pub fn standings(pins: &Pins, tables: &Tables, present: &[Interface]) -> Vec<Sta
                 .find(|interface| interface.index == entry.index && interface.name != name)
                 .filter(|_| matches!(health, Health::Sound | Health::EgressLost))
                 .map(|interface| interface.name.clone());
-            Standing { place, entry, name, renamed, health }
+            Standing {
+                place,
+                entry,
+                name,
+                renamed,
+                health,
+            }
         })
         .collect()
 }
@@ -105,7 +111,9 @@ fn health(pins: &Pins, entry: &config::Interface, present: &[Interface]) -> Heal
         Ok(ingress) => ingress,
         Err(health) => return health,
     };
-    let here = present.iter().any(|interface| interface.index == entry.index);
+    let here = present
+        .iter()
+        .any(|interface| interface.index == entry.index);
     if !here || holder::program_id(entry.index) != Some(ingress.program) {
         return Health::Elsewhere;
     }

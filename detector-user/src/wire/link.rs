@@ -1,4 +1,4 @@
-//! A pinned BPF link, asked what it still hangs on.
+//! A pinned BPF link: what it still hangs on, and taking it off.
 
 use std::{
     ffi::CString,
@@ -27,15 +27,8 @@ pub struct Hang {
 /// # Errors
 /// What the kernel says, and where the pin is no XDP or tcx link.
 pub fn read(path: &Path) -> io::Result<Option<Hang>> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    let mut attr = zeroed_attr();
-    attr.__bindgen_anon_4.pathname = name.as_ptr().expose_provenance() as u64;
-    // SAFETY: the path lives until after the call.
-    let link = match unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &mut attr) } {
-        // SAFETY: a descriptor that the kernel just made for us alone.
-        Ok(fd) => unsafe { OwnedFd::from_raw_fd(fd) },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+    let Some(link) = open(path)? else {
+        return Ok(None);
     };
     // SAFETY: plain old data, for which zeros are valid.
     let mut info: bpf_link_info = unsafe { std::mem::zeroed() };
@@ -55,7 +48,39 @@ pub fn read(path: &Path) -> io::Result<Option<Hang>> {
             _ => return Err(io::Error::other("neither an XDP nor a tcx link")),
         }
     };
-    Ok(Some(Hang { interface, program: info.prog_id }))
+    Ok(Some(Hang {
+        interface,
+        program: info.prog_id,
+    }))
+}
+
+/// Takes the link that is pinned at `path` off its interface, at once: where merely its
+/// last pin goes, the kernel lets go of it some time after. Whether one was pinned.
+///
+/// # Errors
+/// What the kernel says.
+pub fn tear_off(path: &Path) -> io::Result<bool> {
+    let Some(link) = open(path)? else {
+        return Ok(false);
+    };
+    let mut attr = zeroed_attr();
+    attr.link_detach.link_fd = link.as_raw_fd().cast_unsigned();
+    // SAFETY: the attribute points to nothing.
+    unsafe { bpf(bpf_cmd::BPF_LINK_DETACH, &mut attr) }?;
+    Ok(true)
+}
+
+fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = zeroed_attr();
+    attr.__bindgen_anon_4.pathname = name.as_ptr().expose_provenance() as u64;
+    // SAFETY: the path lives until after the call.
+    match unsafe { bpf(bpf_cmd::BPF_OBJ_GET, &mut attr) } {
+        // SAFETY: a descriptor that the kernel just made for us alone.
+        Ok(fd) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn zeroed_attr() -> bpf_attr {
@@ -68,7 +93,16 @@ fn zeroed_attr() -> bpf_attr {
 unsafe fn bpf(command: bpf_cmd, attr: &mut bpf_attr) -> io::Result<i32> {
     // SAFETY: the caller's promise; the attribute is as long as told.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, command as u32, &raw mut *attr, size_of::<bpf_attr>())
+        libc::syscall(
+            libc::SYS_bpf,
+            command as u32,
+            &raw mut *attr,
+            size_of::<bpf_attr>(),
+        )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as i32) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as i32)
+    }
 }

@@ -55,7 +55,8 @@ pub enum LoadError {
     /// The maps that are pinned are of another version.
     #[error(
         "{path}: pinned by a detector with data-plane version {pinned}, this one has {own}; \
-         use that one, or `detector detach` to remove it, then attach again"
+         `detector attach --replace` swaps it without letting a packet pass uncounted, \
+         `detector detach` removes it"
     )]
     Version {
         /// Where.
@@ -68,7 +69,7 @@ pub enum LoadError {
     /// The maps that are pinned are of another size.
     #[error(
         "{path}: pinned with {pinned} {what}, asked for {given}; leave the option out to go on \
-         with what is there, or `detector detach` to remove it, then attach again"
+         with what is there, or use `detector attach --replace`"
     )]
     Resize {
         /// Where.
@@ -206,8 +207,10 @@ impl Loader<'_> {
     /// [`LoadError`].
     pub fn initialize(&self, ebpf: &mut Ebpf) -> Result<(), LoadError> {
         let jiffies_hz = clock::measure(ebpf)?;
-        let control = Control {
-            abi_version: abi::ABI_VERSION,
+        if let Some(pins) = self.pins {
+            pin_clock(pins, ebpf)?;
+        }
+        let mut control = Control {
             flow_slots: self.settings.flow_slots,
             verdict_slots: self.settings.verdict_slots,
             jiffies_hz,
@@ -223,8 +226,22 @@ impl Loader<'_> {
         let mapping = Mapping::<Control>::new(data.fd().as_fd(), 1, Access::Write)
             .map_err(|cause| fail(cause.to_string()))?;
         mapping.store(0, &control);
+        // The version last: with it everything is there, without it the next process begins
+        // anew (see tables::are_half_made).
+        control.abi_version = abi::ABI_VERSION;
+        mapping.store(0, &control);
         Ok(())
     }
+}
+
+/// Pins the clock program, which measuring has loaded.
+fn pin_clock(pins: &Pins, ebpf: &mut Ebpf) -> Result<(), LoadError> {
+    let clock: &mut Xdp = find(ebpf, program::CLOCK)?;
+    clock.pin(pins.clock()).map_err(|error| LoadError::Map {
+        operation: "pinning the clock beside",
+        map: map::CONTROL,
+        cause: chain(&error),
+    })
 }
 
 /// Loads the ingress program.

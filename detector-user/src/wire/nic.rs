@@ -5,9 +5,7 @@ use std::{
     os::fd::{AsRawFd as _, OwnedFd},
 };
 
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketType, netlink, recv, send, socket,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketType, netlink, recv, send, socket};
 
 use super::holder::attribute;
 
@@ -29,9 +27,35 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 
 /// Drivers whose native XDP is in Linux 6.1, for kernels that cannot be asked.
 const NATIVE_DRIVERS: [&str; 30] = [
-    "atlantic", "bnxt_en", "bonding", "dpaa2-eth", "ena", "enetc", "fsl_dpa", "funeth", "gve",
-    "hv_netvsc", "i40e", "ice", "igb", "igc", "ixgbe", "ixgbevf", "lan966x", "mana", "mlx4_en",
-    "mlx5_core", "mvneta", "mvpp2", "nfp", "qede", "sfc", "stmmaceth", "tsnep", "tun", "veth",
+    "atlantic",
+    "bnxt_en",
+    "bonding",
+    "dpaa2-eth",
+    "ena",
+    "enetc",
+    "fsl_dpa",
+    "funeth",
+    "gve",
+    "hv_netvsc",
+    "i40e",
+    "ice",
+    "igb",
+    "igc",
+    "ixgbe",
+    "ixgbevf",
+    "lan966x",
+    "mana",
+    "mlx4_en",
+    "mlx5_core",
+    "mvneta",
+    "mvpp2",
+    "nfp",
+    "qede",
+    "sfc",
+    "stmmaceth",
+    "tsnep",
+    "tun",
+    "veth",
     "virtio_net",
 ];
 
@@ -63,8 +87,14 @@ pub fn driver(name: &str) -> Option<String> {
         request.ifr_ifru.ifru_data = (&raw mut info).cast();
     })
     .ok()?;
-    let end = info.driver.iter().position(|b| *b == 0).unwrap_or(DRIVER_BYTES);
-    String::from_utf8(info.driver[..end].to_vec()).ok().filter(|driver| !driver.is_empty())
+    let end = info
+        .driver
+        .iter()
+        .position(|b| *b == 0)
+        .unwrap_or(DRIVER_BYTES);
+    String::from_utf8(info.driver[..end].to_vec())
+        .ok()
+        .filter(|driver| !driver.is_empty())
 }
 
 /// The largest packet that an interface sends, bytes.
@@ -83,7 +113,12 @@ fn request(
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     // SAFETY: plain old data, for which zeros are valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().take(libc::IFNAMSIZ - 1).zip(name.bytes()) {
+    for (to, from) in request
+        .ifr_name
+        .iter_mut()
+        .take(libc::IFNAMSIZ - 1)
+        .zip(name.bytes())
+    {
         *to = from.cast_signed();
     }
     fill(&mut request);
@@ -100,16 +135,44 @@ fn request(
 pub fn xdp_support(index: u32) -> Option<XdpSupport> {
     const BASIC: u64 = 1;
     const RX_SG: u64 = 1 << 5;
-    let socket = socket(AddressFamily::NETLINK, SocketType::RAW, Some(netlink::GENERIC)).ok()?;
+    let socket = socket(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        Some(netlink::GENERIC),
+    )
+    .ok()?;
     let name = b"netdev\0";
-    let family = ask(&socket, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, CTRL_ATTR_FAMILY_NAME, name).ok()?;
-    let family = attribute(&family, CTRL_ATTR_FAMILY_ID)?.get(..2)?.try_into().ok()?;
+    let family = ask(
+        &socket,
+        GENL_ID_CTRL,
+        CTRL_CMD_GETFAMILY,
+        CTRL_ATTR_FAMILY_NAME,
+        name,
+    )
+    .ok()?;
+    let family = attribute(&family, CTRL_ATTR_FAMILY_ID)?
+        .get(..2)?
+        .try_into()
+        .ok()?;
     let family = u16::from_ne_bytes(family);
     let index = index.to_ne_bytes();
-    let answer = ask(&socket, family, NETDEV_CMD_DEV_GET, NETDEV_A_DEV_IFINDEX, &index).ok()?;
-    let features = attribute(&answer, NETDEV_A_DEV_XDP_FEATURES)?.get(..8)?.try_into().ok()?;
+    let answer = ask(
+        &socket,
+        family,
+        NETDEV_CMD_DEV_GET,
+        NETDEV_A_DEV_IFINDEX,
+        &index,
+    )
+    .ok()?;
+    let features = attribute(&answer, NETDEV_A_DEV_XDP_FEATURES)?
+        .get(..8)?
+        .try_into()
+        .ok()?;
     let features = u64::from_ne_bytes(features);
-    Some(XdpSupport { native: features & BASIC != 0, multi_buffer: features & RX_SG != 0 })
+    Some(XdpSupport {
+        native: features & BASIC != 0,
+        multi_buffer: features & RX_SG != 0,
+    })
 }
 
 /// Whether a driver is known to run XDP programs.
@@ -135,7 +198,10 @@ fn ask(socket: &OwnedFd, family: u16, command: u8, kind: u16, value: &[u8]) -> i
     let mut answer = vec![0u8; 16 * 1024];
     let (_, length) = recv(socket, &mut answer[..], RecvFlags::empty())?;
     let absurd = || io::Error::from(io::ErrorKind::InvalidData);
-    let kind = answer.get(4..6).and_then(|b| b.try_into().ok()).ok_or_else(absurd)?;
+    let kind = answer
+        .get(4..6)
+        .and_then(|b| b.try_into().ok())
+        .ok_or_else(absurd)?;
     if length < NETLINK_HEADER + GENERIC_HEADER || u16::from_ne_bytes(kind) == NLMSG_ERROR {
         return Err(absurd());
     }

@@ -13,6 +13,7 @@
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,6 +21,13 @@ use rustix::fs::{FlockOperation, flock, statfs};
 
 /// Default pin directory.
 pub const PIN_DIRECTORY: &str = "/sys/fs/bpf/detector";
+
+/// Below the pin directory: maps that are about to take the place of those that are there,
+/// and those whose place was taken. Neither is there but in the midst of a replacement.
+pub(super) const PASSING: [&str; 2] = ["next", "former"];
+
+/// Times that the directories are made anew because another process removes them meanwhile.
+const CREATE_TRIES: u32 = 1000;
 
 /// `statfs` type of a BPF file system.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
@@ -65,6 +73,15 @@ fn remedy(cause: &io::Error) -> &'static str {
 }
 
 impl PinError {
+    /// Whether something was not there, perhaps because another process removed it.
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::NothingPinned { .. } => true,
+            Self::Io { cause, .. } => cause.kind() == io::ErrorKind::NotFound,
+            Self::NoBpfFs { .. } => false,
+        }
+    }
+
     /// Whether permission was what lacked.
     #[must_use]
     pub fn is_permission(&self) -> bool {
@@ -177,18 +194,44 @@ impl Pins {
         Ok(())
     }
 
+    /// Makes the directories and waits for their lock.
+    ///
+    /// # Errors
+    /// [`PinError::NoBpfFs`] where the parent is no BPF file system.
+    pub fn create_and_lock(&self) -> Result<PinLock, PinError> {
+        let mut tries = 0;
+        loop {
+            match self.create().and_then(|()| self.lock()) {
+                Ok(lock) => {
+                    // Who held the lock before may have removed what is below.
+                    self.create()?;
+                    return Ok(lock);
+                }
+                Err(error) if error.is_gone() && tries < CREATE_TRIES => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Waits for the directory's lock.
     ///
     /// # Errors
     /// [`PinError::NothingPinned`] where there is no directory.
     pub fn lock(&self) -> Result<PinLock, PinError> {
-        let directory = File::open(&self.root).map_err(|cause| match cause.kind() {
-            io::ErrorKind::NotFound => PinError::NothingPinned { path: self.root.clone() },
-            _ => PinError::io("opening", &self.root)(cause),
-        })?;
-        flock(&directory, FlockOperation::LockExclusive)
-            .map_err(|errno| PinError::io("locking", &self.root)(errno.into()))?;
-        Ok(PinLock { _directory: directory })
+        loop {
+            let directory = File::open(&self.root).map_err(|cause| match cause.kind() {
+                io::ErrorKind::NotFound => PinError::NothingPinned { path: self.root.clone() },
+                _ => PinError::io("opening", &self.root)(cause),
+            })?;
+            flock(&directory, FlockOperation::LockExclusive)
+                .map_err(|errno| PinError::io("locking", &self.root)(errno.into()))?;
+            // Who held it before may have removed the directory, and another made a new
+            // one: a lock on the old one keeps nobody out.
+            let held = directory.metadata().map_err(PinError::io("looking at", &self.root))?;
+            if fs::metadata(&self.root).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
+                return Ok(PinLock { _directory: directory });
+            }
+        }
     }
 
     /// Removes one pin; whether there was one.
@@ -214,14 +257,25 @@ impl Pins {
             return Ok(());
         }
         self.require_bpf_fs()?;
+        for passing in PASSING {
+            let passing = Self::new(self.root.join(passing));
+            if passing.root.exists() {
+                passing.remove_all()?;
+            }
+        }
+        self.remove_maps()?;
+        self.remove_children(&self.root.join("links"), |name| index_of(name).is_some())?;
+        self.remove_directory(&self.root)
+    }
+
+    /// Removes the maps and what is pinned beside them, and leaves the links.
+    pub(super) fn remove_maps(&self) -> Result<(), PinError> {
         // Another version may have other maps.
         let all_maps = self.is_populated();
         self.remove_children(&self.maps(), |name| {
             all_maps || detector_common::abi::map::ALL.contains(&name)
         })?;
-        self.remove_children(&self.root.join("links"), |name| index_of(name).is_some())?;
-        self.remove_children(&self.root.join("programs"), |name| name == "clock")?;
-        self.remove_directory(&self.root)
+        self.remove_children(&self.root.join("programs"), |name| name == "clock")
     }
 
     fn remove_children(&self, directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), PinError> {

@@ -64,15 +64,26 @@ impl Check {
     }
 
     fn warn(self, remedy: impl Into<String>) -> Self {
-        Self { state: State::Warn, remedy: remedy.into(), ..self }
+        Self {
+            state: State::Warn,
+            remedy: remedy.into(),
+            ..self
+        }
     }
 
     fn fail(self, remedy: impl Into<String>) -> Self {
-        Self { state: State::Fail, remedy: remedy.into(), ..self }
+        Self {
+            state: State::Fail,
+            remedy: remedy.into(),
+            ..self
+        }
     }
 
     fn denied(self, remedy: impl Into<String>) -> Self {
-        Self { permission: true, ..self.fail(remedy) }
+        Self {
+            permission: true,
+            ..self.fail(remedy)
+        }
     }
 }
 

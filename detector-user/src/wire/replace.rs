@@ -11,17 +11,14 @@ use detector_common::{
 };
 
 use super::{
-    attach::{AttachError, Attached, Mode, Request, hang_egress, hang_ingress, pin_clock, place},
+    attach::{AttachError, Attached, Mode, Request, hang_egress, hang_ingress, place},
     clock::Clock,
     interface::{self, Interface},
     load::{self, Loader, unix_ms},
-    pins::{PinError, Pins},
+    pins::{PASSING, PinError, Pins},
     tables::Tables,
 };
 use crate::enforce::writer::{Carried, VerdictError, Writer};
-
-/// Where the new maps are while they are not yet the only ones.
-const NEXT: &str = "next";
 
 /// What was replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,20 +59,21 @@ impl From<load::LoadError> for ReplaceError {
 /// # Errors
 /// [`ReplaceError`]. What was attached goes on, with its maps.
 pub fn replace(pins: &Pins, request: &Request) -> Result<Replaced, ReplaceError> {
-    pins.create()?;
-    let _lock = pins.lock()?;
-    let next = Pins::new(pins.root().join(NEXT));
+    let _lock = pins.create_and_lock()?;
+    let [next, former] = PASSING.map(|name| Pins::new(pins.root().join(name)));
     // Left by a process that ended half way: its maps were never the only ones.
     next.remove_all()?;
+    former.remove_all()?;
     next.create()?;
-    let result = swap(pins, &next, request);
+    let result = swap(pins, &next, &former, request);
     if result.is_err() {
         next.remove_all()?;
+        former.remove_all()?;
     }
     result
 }
 
-fn swap(pins: &Pins, next: &Pins, request: &Request) -> Result<Replaced, ReplaceError> {
+fn swap(pins: &Pins, next: &Pins, passed: &Pins, request: &Request) -> Result<Replaced, ReplaceError> {
     let mut replaced = Replaced::default();
     let (former, carried) = match Tables::open(pins) {
         Ok(mut tables) => {
@@ -97,7 +95,6 @@ fn swap(pins: &Pins, next: &Pins, request: &Request) -> Result<Replaced, Replace
     let loader = Loader { pins: Some(next), settings: request.settings, seed };
     let mut first = loader.open(0, 0)?;
     loader.initialize(&mut first)?;
-    pin_clock(next, &mut first)?;
     let mut tables = Tables::open(next).map_err(AttachError::from)?;
     let clock = Clock::open(next)?;
     replaced.verdicts = Writer::unshared(&mut tables, &clock).restore(&carried)?;
@@ -115,13 +112,16 @@ fn swap(pins: &Pins, next: &Pins, request: &Request) -> Result<Replaced, Replace
     let moved = |from: std::path::PathBuf, to: std::path::PathBuf| {
         fs::rename(&from, &to).map_err(|cause| PinError::Io { operation: "moving", path: from, cause })
     };
-    let old = pins.root().join("former");
-    moved(pins.maps(), old.clone())?;
+    fs::create_dir(passed.root()).map_err(|cause| PinError::Io {
+        operation: "making",
+        path: passed.root().to_owned(),
+        cause,
+    })?;
+    moved(pins.maps(), passed.maps())?;
     moved(next.maps(), pins.maps())?;
     moved(next.clock(), pins.clock())?;
-    for leftover in [&old, &next.root().to_owned()] {
-        Pins::new(leftover).remove_all()?;
-    }
+    passed.remove_all()?;
+    next.remove_all()?;
     Ok(replaced)
 }
 

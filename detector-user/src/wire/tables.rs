@@ -1,6 +1,6 @@
 //! The maps of a data plane, opened: pinned ones, or those of a process.
 
-use std::os::fd::AsFd as _;
+use std::{os::fd::AsFd as _, sync::atomic::Ordering};
 
 use aya::{
     Ebpf,
@@ -17,7 +17,7 @@ use detector_common::{
     service::ServiceCounters,
     set::Set,
     signature::Signature,
-    verdict::{Hits, Verdict},
+    verdict::{Hits, Kind, Verdict},
 };
 
 use super::{
@@ -119,6 +119,15 @@ impl Tables {
         Ok(tables)
     }
 
+    /// What the verdict in a slot is on, read without the rest of it.
+    #[must_use]
+    pub fn verdict_kind(&self, slot: u32) -> Kind {
+        const WORD: usize = std::mem::offset_of!(Verdict, kind) / 8;
+        const BYTE: usize = std::mem::offset_of!(Verdict, kind) % 8;
+        let word = self.verdicts.words(slot)[WORD].load(Ordering::Relaxed);
+        Kind(word.to_ne_bytes()[BYTE])
+    }
+
     /// The tables of a process that loaded the object itself.
     ///
     /// # Errors
@@ -167,11 +176,23 @@ impl Tables {
     }
 }
 
+/// Whether the maps were left by a process that ended before it had made them all:
+/// nothing can use them, for what hangs on interfaces comes after.
+pub(super) fn are_half_made(pins: &Pins) -> bool {
+    MapData::from_pin(pins.map(map::CONTROL))
+        .ok()
+        .and_then(|data| mapped::<Control>(map::CONTROL, &data).ok())
+        .is_some_and(|control| control.load(0).abi_version == 0)
+}
+
 fn mapping<T: Pod>(
     get: &mut impl FnMut(&'static str) -> Result<MapData, TablesError>,
     name: &'static str,
 ) -> Result<Mapping<T>, TablesError> {
-    let data = get(name)?;
+    mapped(name, &get(name)?)
+}
+
+fn mapped<T: Pod>(name: &'static str, data: &MapData) -> Result<Mapping<T>, TablesError> {
     let info = data.info().map_err(|error| fail("asking for", name, &error))?;
     if info.value_size() as usize != size_of::<T>() {
         return Err(LoadError::Map {

@@ -199,21 +199,10 @@ pub fn fragments_v6(
     starts.iter().enumerate().map(piece).collect()
 }
 
-/// An extension header of options, `bytes` long (a multiple of 8), all padding.
+/// An extension header of options, `bytes` long (a multiple of 8 up to 256): one option
+/// that nobody knows and everybody skips.
 pub fn padding_header(number: u8, bytes: usize) -> (u8, Vec<u8>) {
-    let mut body = vec![0, (bytes / 8 - 1) as u8];
-    let mut rest = bytes - 2;
-    while rest > 0 {
-        // PadN takes at most what the stack allows: 7 bytes.
-        let pad = rest.min(7);
-        match pad {
-            1 => body.push(0),
-            _ => {
-                body.extend([1, (pad - 2) as u8]);
-                body.extend(vec![0; pad - 2]);
-            }
-        }
-        rest -= pad;
-    }
+    let mut body = vec![0, (bytes / 8 - 1) as u8, 0x1e, (bytes - 4) as u8];
+    body.resize(bytes, 0);
     (number, body)
 }

@@ -109,18 +109,32 @@ fn lacking(tools: &[&str]) -> Option<String> {
     space::Space::possible().err().map(|error| format!("needs network namespaces ({error})"))
 }
 
-/// Numbers of the CPUs that this process may run on.
+/// The CPUs that this process may run on, whatever this thread is pinned to.
 pub fn cpus() -> Vec<usize> {
-    let set = rustix::thread::sched_getaffinity(None).unwrap();
+    let set = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())).unwrap();
     (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect()
 }
 
+/// A thread stays on its CPU until this is dropped.
+#[must_use]
+pub struct Pinned {
+    before: rustix::thread::CpuSet,
+}
+
 /// Pins this thread to the `n`-th CPU.
-pub fn pin(n: usize) {
+pub fn pin(n: usize) -> Pinned {
+    let before = rustix::thread::sched_getaffinity(None).unwrap();
     let cpus = cpus();
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpus[n % cpus.len()]);
     rustix::thread::sched_setaffinity(None, &set).unwrap();
+    Pinned { before }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        let _ = rustix::thread::sched_setaffinity(None, &self.before);
+    }
 }
 
 /// Waits until `test` is true; whether it became so within `limit`.

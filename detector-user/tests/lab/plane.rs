@@ -224,3 +224,8 @@ pub fn prefix(text: &str) -> Prefix {
 pub fn service(protocol: u8, port: u16) -> Service {
     Service { port, protocol, reserved: 0 }
 }
+
+/// The same, in a mode.
+pub fn request_in(mode: attach::Mode, flow_slots: u32, verdict_slots: u32) -> Request {
+    Request { mode, ..request(flow_slots, verdict_slots) }
+}

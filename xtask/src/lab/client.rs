@@ -82,7 +82,11 @@ impl Client {
     #[must_use]
     pub fn service(&self, from: Instant, to: Instant) -> Service {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        Service::of(samples.iter().filter(|sample| from <= sample.due && sample.due < to))
+        Service::of(
+            samples
+                .iter()
+                .filter(|sample| from <= sample.due && sample.due < to),
+        )
     }
 
     /// Ends, when the requests under way have.
@@ -92,7 +96,9 @@ impl Client {
     pub fn end(&mut self) -> Result<()> {
         self.ended.store(true, Ordering::Relaxed);
         for worker in self.workers.drain(..) {
-            worker.join().map_err(|_| anyhow!("the client panicked"))??;
+            worker
+                .join()
+                .map_err(|_| anyhow!("the client panicked"))??;
         }
         Ok(())
     }
@@ -116,7 +122,10 @@ impl Service {
         latencies.sort_unstable();
         let within = |part: f64| {
             let rank = (latencies.len() as f64 * part).ceil() as usize;
-            latencies.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+            latencies
+                .get(rank.saturating_sub(1))
+                .copied()
+                .unwrap_or_default()
         };
         Self {
             requests,
@@ -157,7 +166,10 @@ fn request() -> Result<()> {
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {SERVER}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        stream,
+        "GET / HTTP/1.1\r\nHost: {SERVER}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer)?;
     if !answer.starts_with(b"HTTP/1.1 200 ") || answer.len() < PAGE_BYTES {
@@ -173,10 +185,16 @@ mod tests {
     #[test]
     fn shares_and_ranks() {
         let due = Instant::now();
-        let sample = |ms| Sample { due, latency: Some(Duration::from_millis(ms)) };
+        let sample = |ms| Sample {
+            due,
+            latency: Some(Duration::from_millis(ms)),
+        };
         let mut samples: Vec<_> = (1..=100).map(sample).collect();
         let service = Service::of(samples.iter());
-        assert_eq!((service.median, service.p99), (Duration::from_millis(50), Duration::from_millis(99)));
+        assert_eq!(
+            (service.median, service.p99),
+            (Duration::from_millis(50), Duration::from_millis(99))
+        );
         samples.extend([Sample { due, latency: None }; 100]);
         assert!((Service::of(samples.iter()).share() - 0.5).abs() < 1e-9);
         assert_eq!(Service::of([].iter()), Service::default());

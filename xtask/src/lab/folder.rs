@@ -10,12 +10,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use super::{complain, namespace};
+use super::complain;
+use super::namespace::{self, Register};
 
 /// What the folder's name begins with; the process id follows.
-const PREFIX: &str = "detector-lab-";
+const PREFIX: &str = "xtask-lab-";
 const LOCK: &str = "lock";
 const BPF: &str = "bpf";
+/// A file that says that the folder of `ip netns` is the laboratory's doing.
+const MARKER: &str = "netns-made";
 
 /// The folder; dropping removes it.
 pub(super) struct Folder {
@@ -53,6 +56,11 @@ impl Folder {
         &self.path
     }
 
+    /// See [`MARKER`].
+    pub(super) fn marker(&self) -> PathBuf {
+        self.path.join(MARKER)
+    }
+
     /// Its name, which is unique as long as the process lives.
     pub(super) fn name(&self) -> String {
         format!("{PREFIX}{}", std::process::id())
@@ -63,7 +71,10 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // A mount that could not be removed must not be emptied.
         if is_mounted(&self.path.join(BPF)) {
-            complain("kept", &format!("{}, with a mount in it", self.path.display()));
+            complain(
+                "kept",
+                &format!("{}, with a mount in it", self.path.display()),
+            );
         } else if let Err(error) = fs::remove_dir_all(&self.path) {
             complain(&format!("cannot remove {}", self.path.display()), &error);
         }
@@ -120,6 +131,7 @@ pub(super) fn sweep() -> Result<()> {
         if is_ours(&path) && is_abandoned(&path) {
             complain("removing what a killed process left", &path.display());
             namespace::delete_all(name)?;
+            drop(Register::left(&path.join(MARKER)));
             let bpf = path.join(BPF);
             if is_mounted(&bpf) {
                 take_down(&bpf).with_context(|| format!("cannot unmount {}", bpf.display()))?;
@@ -154,8 +166,13 @@ mod tests {
 
     #[test]
     fn only_names_with_a_number_are_swept() {
-        assert!(is_name("detector-lab-12"));
-        for name in ["detector-lab-", "detector-lab-1x", "detector-lab-../x", ".detector-lab-1"] {
+        assert!(is_name("xtask-lab-12"));
+        for name in [
+            "xtask-lab-",
+            "xtask-lab-1x",
+            "xtask-lab-../x",
+            ".xtask-lab-1",
+        ] {
             assert!(!is_name(name), "{name}");
         }
     }

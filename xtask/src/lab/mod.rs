@@ -69,7 +69,7 @@ impl Lab {
         }
         folder::sweep()?;
         let folder = Folder::new()?;
-        let network = Network::new(&folder.name())?;
+        let network = Network::new(&folder)?;
         let bpf = BpfFs::mount(folder.path().join("bpf"))?;
         let nginx = Nginx::start(&network.server, folder.path(), stop)?;
         Ok(Self {
@@ -142,7 +142,10 @@ impl Traces {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let mount = mounts
             .lines()
-            .filter(|line| line.contains(&*self.folder.to_string_lossy()))
+            .filter(|line| {
+                line.split(' ')
+                    .any(|field| Path::new(field).starts_with(&self.folder))
+            })
             .map(|line| format!("mount {line}"));
         self.namespaces
             .iter()

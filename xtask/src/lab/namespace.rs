@@ -7,6 +7,7 @@ use std::process::Command;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
+use rustix::mount::{UnmountFlags, unmount};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::complain;
@@ -14,6 +15,39 @@ use crate::tool;
 
 /// Where `ip netns` keeps them.
 const FOLDER: &str = "/run/netns";
+
+/// The folder of the names. Where it is not there, `ip netns add` makes it and mounts it on itself; dropping takes away
+/// what was made so, unless somebody else has come to use it.
+pub(super) struct Register {
+    ours: bool,
+}
+
+impl Register {
+    /// `marker` tells the next laboratory, should this process be killed.
+    pub(super) fn new(marker: &Path) -> Result<Self> {
+        let ours = !Path::new(FOLDER).exists();
+        if ours {
+            fs::write(marker, "")?;
+        }
+        Ok(Self { ours })
+    }
+
+    /// That of a laboratory whose process was killed.
+    pub(super) fn left(marker: &Path) -> Self {
+        Self {
+            ours: marker.exists(),
+        }
+    }
+}
+
+impl Drop for Register {
+    fn drop(&mut self) {
+        // Both fail, and nothing is lost, where a name is in it.
+        if self.ours && unmount(FOLDER, UnmountFlags::empty()).is_ok() {
+            let _ = fs::remove_dir(FOLDER);
+        }
+    }
+}
 
 /// A namespace; dropping deletes its name, and when the last thread, process and socket in it are gone, its interfaces.
 pub struct Namespace {
@@ -119,7 +153,10 @@ pub(super) fn delete_all(laboratory: &str) -> Result<()> {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.strip_prefix(laboratory).is_some_and(|rest| rest.starts_with('-')) {
+        if name
+            .strip_prefix(laboratory)
+            .is_some_and(|rest| rest.starts_with('-'))
+        {
             ip(&["netns", "delete", name])?;
         }
     }

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::namespace::Namespace;
+use super::folder::Folder;
+use super::namespace::{Namespace, Register};
 use super::{CLIENT, INTERFACE, SERVER};
 
 /// Bits of the network's prefix.
@@ -26,16 +27,20 @@ pub(super) struct Network {
     pub(super) client: Namespace,
     pub(super) attacker: Namespace,
     pub(super) wire: Namespace,
+    _register: Register,
 }
 
 impl Network {
-    pub(super) fn new(prefix: &str) -> Result<Self> {
+    pub(super) fn new(folder: &Folder) -> Result<Self> {
+        let register = Register::new(&folder.marker())?;
+        let prefix = folder.name();
         let namespace = |role: &str| Namespace::new(format!("{prefix}-{role}"));
         let network = Self {
             server: namespace("server")?,
             client: namespace("client")?,
             attacker: namespace("attacker")?,
             wire: namespace("wire")?,
+            _register: register,
         };
         network.connect()?;
         Ok(network)
@@ -48,7 +53,15 @@ impl Network {
     fn connect(&self) -> Result<()> {
         let wire = &self.wire;
         // Without snooping the bridge asks nobody for multicast groups.
-        wire.ip(&["link", "add", BRIDGE, "type", "bridge", "mcast_snooping", "0"])?;
+        wire.ip(&[
+            "link",
+            "add",
+            BRIDGE,
+            "type",
+            "bridge",
+            "mcast_snooping",
+            "0",
+        ])?;
         wire.ip(&["link", "set", BRIDGE, "up"])?;
         let ends = [
             (&self.server, "server", SERVER_MAC),
@@ -68,7 +81,8 @@ impl Network {
         }
         let gateway = text(ATTACKER_MAC);
         let neighbour = ["lladdr", &gateway, "dev", INTERFACE, "nud", "permanent"];
-        self.server.ip(&[&["neighbour", "add", GATEWAY], &neighbour[..]].concat())?;
+        self.server
+            .ip(&[&["neighbour", "add", GATEWAY], &neighbour[..]].concat())?;
         self.server.ip(&["route", "add", "default", "via", GATEWAY])
     }
 }

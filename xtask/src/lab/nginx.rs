@@ -34,7 +34,10 @@ impl Nginx {
     pub(super) fn start(server: &Namespace, folder: &Path, stop: &Stop) -> Result<Self> {
         let home = folder.join("nginx");
         fs::create_dir_all(home.join("html"))?;
-        fs::write(home.join("html/index.html"), "detector\n".repeat(PAGE_BYTES)[..PAGE_BYTES].as_bytes())?;
+        fs::write(
+            home.join("html/index.html"),
+            &"detector\n".repeat(PAGE_BYTES).as_bytes()[..PAGE_BYTES],
+        )?;
         let home = tool::text(&home)?;
         fs::write(format!("{home}/nginx.conf"), configuration(home))?;
         let log = format!("{home}/error.log");
@@ -55,7 +58,10 @@ impl Nginx {
             .context("cannot start nginx")?;
         let mut nginx = Self { child };
         nginx.wait_until_it_listens(server, stop).with_context(|| {
-            format!("nginx: {}", fs::read_to_string(&log).unwrap_or_default().trim())
+            format!(
+                "nginx: {}",
+                fs::read_to_string(&log).unwrap_or_default().trim()
+            )
         })?;
         Ok(nginx)
     }
@@ -74,7 +80,10 @@ impl Nginx {
     fn wait_until_it_listens(&mut self, server: &Namespace, stop: &Stop) -> Result<()> {
         let end = Instant::now() + START_MAX;
         let address = SocketAddr::from((SERVER, HTTP_PORT));
-        while server.run(|| TcpStream::connect_timeout(&address, POLL))?.is_err() {
+        while server
+            .run(|| TcpStream::connect_timeout(&address, POLL))?
+            .is_err()
+        {
             self.check()?;
             stop.sleep(POLL)?;
             if Instant::now() > end {
@@ -101,7 +110,10 @@ impl Nginx {
         }
         self.child.kill()?;
         self.child.wait()?;
-        bail!("it did not end within {} s and was killed", END_MAX.as_secs())
+        bail!(
+            "it did not end within {} s and was killed",
+            END_MAX.as_secs()
+        )
     }
 }
 
@@ -117,11 +129,12 @@ fn program(name: &str, package: &str) -> Result<std::path::PathBuf> {
     tool::find(name).with_context(|| format!("{name} is missing: install {package}"))
 }
 
+/// Without a master process: one process, which ends as a whole however it ends.
 fn configuration(home: &str) -> String {
     format!(
         "daemon off;
+master_process off;
 user root;
-worker_processes 1;
 pid {home}/nginx.pid;
 events {{ worker_connections 1024; }}
 http {{

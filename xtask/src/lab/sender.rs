@@ -73,7 +73,9 @@ impl Sender {
     pub fn stop(&mut self) -> Result<u64> {
         self.stopped.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
-            thread.join().map_err(|_| anyhow!("the attacker panicked"))??;
+            thread
+                .join()
+                .map_err(|_| anyhow!("the attacker panicked"))??;
         }
         Ok(self.sent())
     }
@@ -180,9 +182,13 @@ mod tests {
     #[test]
     fn turns_follow_one_another() {
         let ms = Duration::from_millis;
-        let packets = [0, 10, 20].map(|at| Packet { at: ms(at), frame: Vec::new() });
+        let packets = [0, 10, 20].map(|at| Packet {
+            at: ms(at),
+            frame: Vec::new(),
+        });
         let times = |pace| {
-            (0..2).flat_map(|turn| (0..3).map(move |n| (turn, n)))
+            (0..2)
+                .flat_map(|turn| (0..3).map(move |n| (turn, n)))
                 .map(|(turn, n)| due(&packets, pace, turn, n))
                 .collect::<Vec<_>>()
         };

@@ -50,21 +50,13 @@ impl Stop {
                 )
             };
             if signal > 0 {
-                bail!("interrupted by signal {signal}; everything is removed");
+                bail!("interrupted by signal {signal}");
             }
             // A wait that a debugger or a stop cut short goes on.
             if Instant::now() >= end {
                 return Ok(());
             }
         }
-    }
-
-    /// Whether no signal came so far.
-    ///
-    /// # Errors
-    /// Where one came.
-    pub fn check(&self) -> Result<()> {
-        self.sleep(Duration::ZERO)
     }
 
     /// Waits until `until`.

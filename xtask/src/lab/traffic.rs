@@ -88,7 +88,11 @@ fn turn(frame: &[u8], which: Which) -> Option<Vec<u8>> {
     if header < 20 || length < header || packet.len() < length || fragment != 0 {
         return None;
     }
-    let address = |at: usize| packet[at..].first_chunk().map(|octets: &[u8; 4]| Ipv4Addr::from(*octets));
+    let address = |at: usize| {
+        packet[at..]
+            .first_chunk()
+            .map(|octets: &[u8; 4]| Ipv4Addr::from(*octets))
+    };
     if !which.takes(address(12)?, address(16)?) {
         return None;
     }
@@ -128,7 +132,9 @@ fn mend(packet: &mut [u8], header: usize) {
 
 fn sum(bytes: &[u8]) -> u32 {
     let pairs = bytes.chunks(2);
-    pairs.map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0))).sum()
+    pairs
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair.get(1).copied().unwrap_or(0)))
+        .sum()
 }
 
 fn checksum(bytes: &[u8], start: u32) -> u16 {
@@ -180,10 +186,19 @@ fn crafted(recipe: &Recipe, n: u16) -> Vec<u8> {
     // An odd factor makes another number of each number.
     let scattered = n.wrapping_mul(40_503);
     let source = match recipe.spoofed {
-        true => Ipv4Addr::new(100, 64 + (n & 63) as u8, (scattered >> 8) as u8, (n >> 6) as u8),
+        true => Ipv4Addr::new(
+            100,
+            64 + (n & 63) as u8,
+            (scattered >> 8) as u8,
+            (n >> 6) as u8,
+        ),
         false => recipe.source,
     };
-    let transport = if recipe.protocol == Transport::Syn { 20 } else { 8 };
+    let transport = if recipe.protocol == Transport::Syn {
+        20
+    } else {
+        8
+    };
     let mut packet = vec![0; 20 + transport];
     let length = packet.len() as u16;
     packet[0] = 0x45;
@@ -216,13 +231,15 @@ fn crafted(recipe: &Recipe, n: u16) -> Vec<u8> {
 /// As of [`read`].
 pub fn read_or_craft(path: &Path, which: Which, recipe: &Recipe) -> Result<(Vec<Packet>, bool)> {
     if path.exists() {
-        let packets = read(path, which).with_context(|| format!("cannot use {}", path.display()))?;
+        let packets =
+            read(path, which).with_context(|| format!("cannot use {}", path.display()))?;
         return Ok((packets, true));
     }
     Ok((craft(recipe), false))
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -246,11 +263,17 @@ mod tests {
     fn crafted_packets_are_whole() {
         for protocol in [Transport::Syn, Transport::Udp] {
             for spoofed in [false, true] {
-                let recipe = Recipe { protocol, spoofed, ..RECIPE };
+                let recipe = Recipe {
+                    protocol,
+                    spoofed,
+                    ..RECIPE
+                };
                 let packets = craft(&recipe);
                 assert!(packets.iter().all(|packet| errors(&packet.frame) == (0, 0)));
-                let sources: std::collections::HashSet<_> =
-                    packets.iter().map(|packet| packet.frame[26..30].to_vec()).collect();
+                let sources: std::collections::HashSet<_> = packets
+                    .iter()
+                    .map(|packet| packet.frame[26..30].to_vec())
+                    .collect();
                 assert_eq!(sources.len(), if spoofed { 1000 } else { 1 });
             }
         }
@@ -264,8 +287,14 @@ mod tests {
         frame[30..34].copy_from_slice(&[192, 0, 2, 1]);
         frame.extend([0; 6]);
         let turned = turn(&frame, Which::From(RECIPE.source)).unwrap();
-        assert_eq!(turned[..60], [&craft(&RECIPE)[7].frame[..], &[0; 6]].concat()[..]);
-        assert_eq!(turn(&frame, Which::To(Ipv4Addr::new(192, 0, 2, 1))).unwrap(), turned);
+        assert_eq!(
+            turned[..60],
+            [&craft(&RECIPE)[7].frame[..], &[0; 6]].concat()[..]
+        );
+        assert_eq!(
+            turn(&frame, Which::To(Ipv4Addr::new(192, 0, 2, 1))).unwrap(),
+            turned
+        );
         assert_eq!(turn(&frame, Which::From(SERVER)), None);
         // A fragment, and packets cut short.
         for (at, value) in [(20, 0x20), (16, 0xff), (14, 0x44), (12, 0x86)] {

@@ -11,6 +11,7 @@ use detector_common::{
 };
 
 use super::ReplayError;
+use crate::cli::ethertype::{FIRST, name};
 use crate::flow::Account;
 use crate::output::Shown;
 use crate::output::units::{count, grouped};
@@ -227,43 +228,11 @@ fn line(text: &mut String, title: &str, unit: &str, parts: impl Iterator<Item = 
     text.push('\n');
 }
 
-/// An EtherType by name, with its number.
+/// An EtherType by name, with its number where it is one.
 fn ethertype(number: u16) -> String {
-    const NAMES: &[(u16, &str)] = &[
-        (0x0806, "ARP"),
-        (0x0842, "Wake-on-LAN"),
-        (0x2000, "CDP"),
-        (0x6558, "TEB"),
-        (0x8035, "RARP"),
-        (0x809b, "AppleTalk"),
-        (0x80f3, "AARP"),
-        (0x8100, "VLAN, third tag"),
-        (0x8137, "IPX"),
-        (0x8808, "flow control"),
-        (0x8809, "LACP"),
-        (0x8847, "MPLS"),
-        (0x8848, "MPLS multicast"),
-        (0x8863, "PPPoE discovery"),
-        (0x8864, "PPPoE"),
-        (0x888e, "802.1X"),
-        (0x8892, "PROFINET"),
-        (0x88a4, "EtherCAT"),
-        (0x88a8, "802.1ad, third tag"),
-        (0x88b8, "GOOSE"),
-        (0x88ba, "sampled values"),
-        (0x88cc, "LLDP"),
-        (0x88e1, "HomePlug"),
-        (0x88e5, "MACsec"),
-        (0x88f7, "PTP"),
-        (0x8906, "FCoE"),
-        (0x9000, "loopback test"),
-        (0xffff, "unknown"),
-    ];
-    if number < 0x600 {
-        return "802.3".to_owned();
-    }
-    match NAMES.iter().find(|(known, _)| *known == number) {
-        Some((_, name)) => format!("{name} (0x{number:04x})"),
+    match name(number) {
+        Some(name) if number < FIRST => name.to_owned(),
+        Some(name) => format!("{name} (0x{number:04x})"),
         None => format!("0x{number:04x}"),
     }
 }

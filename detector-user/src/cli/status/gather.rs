@@ -1,6 +1,9 @@
 //! The status as it is told: everything that the maps say, in one piece.
 
-use std::{thread, time::{Duration, SystemTime}};
+use std::{
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use detector_common::{
     config::hook,
@@ -49,7 +52,10 @@ pub(super) struct Sum {
 
 impl From<Tally> for Sum {
     fn from(tally: Tally) -> Self {
-        Self { packets: tally.packets, bytes: tally.bytes }
+        Self {
+            packets: tally.packets,
+            bytes: tally.bytes,
+        }
     }
 }
 
@@ -122,7 +128,8 @@ pub(super) struct Books {
 
 #[derive(Debug, Serialize)]
 pub(super) struct EtherType {
-    pub(super) number: String,
+    /// `None` for frames that have a length in its place.
+    pub(super) number: Option<String>,
     pub(super) name: Option<&'static str>,
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -150,9 +157,15 @@ pub(super) fn gather(pins: &Pins, tables: &Tables) -> Result<Status, Failure> {
         interfaces: standings
             .iter()
             .filter_map(|standing| {
-                let account =
-                    account.interfaces.iter().find(|account| account.interface.index == standing.entry.index)?;
-                Some(interface_status(standing, &account.ingress, &account.egress))
+                let account = account
+                    .interfaces
+                    .iter()
+                    .find(|account| account.interface.index == standing.entry.index)?;
+                Some(interface_status(
+                    standing,
+                    &account.ingress,
+                    &account.egress,
+                ))
             })
             .collect(),
         table: TableStatus {
@@ -172,10 +185,18 @@ pub(super) fn gather(pins: &Pins, tables: &Tables) -> Result<Status, Failure> {
             balance,
         },
         malformed: Named(
-            Malformed::ALL.into_iter().map(|one| (one.name(), account.total.malformed[one as usize])).collect(),
+            Malformed::ALL
+                .into_iter()
+                .map(|one| (one.name(), account.total.malformed[one as usize]))
+                .collect(),
         ),
         non_ip: ethertypes(tables),
-        events: Named(Event::ALL.into_iter().map(|event| (event.name(), account.total.event(event))).collect()),
+        events: Named(
+            Event::ALL
+                .into_iter()
+                .map(|event| (event.name(), account.total.event(event)))
+                .collect(),
+        ),
         verdicts: verdicts(pins, tables),
     })
 }
@@ -245,17 +266,25 @@ fn fates(counters: &Counters, wanted: impl Fn(Fate) -> bool) -> Named<Sum> {
     )
 }
 
-/// Those that were seen, most packets first.
+/// Those that were seen, most packets first; lengths, which take an EtherType's place in
+/// 802.3, as one.
 fn ethertypes(tables: &Tables) -> Vec<EtherType> {
-    let mut seen: Vec<(u16, Tally)> = (0..tables.ethertypes.len().min(1 << 16))
-        .map(|number| (number as u16, tables.ethertypes.load(number)))
+    let load = |number: u32| tables.ethertypes.load(number);
+    let mut lengths = Tally::default();
+    for number in 0..ethertype::FIRST {
+        let tally = load(number.into());
+        lengths.add(tally.packets, tally.bytes);
+    }
+    let rest = (ethertype::FIRST..=u16::MAX).map(|number| (Some(number), load(number.into())));
+    let mut seen: Vec<(Option<u16>, Tally)> = std::iter::once((None, lengths))
+        .chain(rest)
         .filter(|(_, tally)| tally.packets > 0)
         .collect();
     seen.sort_by_key(|(_, tally)| std::cmp::Reverse(tally.packets));
     seen.into_iter()
         .map(|(number, tally)| EtherType {
-            number: format!("0x{number:04x}"),
-            name: ethertype::name(number),
+            number: number.map(|number| format!("0x{number:04x}")),
+            name: ethertype::name(number.unwrap_or(0)),
             packets: tally.packets,
             bytes: tally.bytes,
         })
@@ -268,11 +297,14 @@ fn verdicts(pins: &Pins, tables: &Tables) -> VerdictStatus {
     let mut by_kind = [0u32; KINDS.len()];
     let mut expired = 0;
     for slot in 1..tables.verdicts.len() {
-        let verdict = tables.verdicts.load(slot);
-        let Some(kind) = KINDS.iter().position(|kind| *kind == verdict.kind) else { continue };
-        by_kind[kind] += 1;
-        let over = now.is_some_and(|now| verdict.expires_jiffies <= now.jiffies);
-        expired += u32::from(over && verdict.expires_jiffies != FOREVER);
+        let kind = tables.verdict_kind(slot);
+        let Some(number) = KINDS.iter().position(|one| *one == kind) else {
+            continue;
+        };
+        by_kind[number] += 1;
+        let expires = tables.verdicts.load(slot).expires_jiffies;
+        let over = now.is_some_and(|now| expires <= now.jiffies);
+        expired += u32::from(over && expires != FOREVER);
     }
     VerdictStatus {
         capacity: tables.verdicts.len() - 1,
@@ -289,10 +321,17 @@ impl Status {
         let mut all: Vec<String> = self
             .interfaces
             .iter()
-            .filter_map(|one| one.complaint.as_ref().map(|complaint| format!("{}: {complaint}", one.name)))
+            .filter_map(|one| {
+                one.complaint
+                    .as_ref()
+                    .map(|complaint| format!("{}: {complaint}", one.name))
+            })
             .collect();
         if self.interfaces.iter().all(|one| one.detached) {
-            all.push("no interface is attached: nothing is counted or dropped (`detector attach`)".to_owned());
+            all.push(
+                "no interface is attached: nothing is counted or dropped (`detector attach`)"
+                    .to_owned(),
+            );
         }
         if self.books.balance == Balance::Unbalanced {
             all.push(format!(
@@ -306,6 +345,8 @@ impl Status {
 
     /// How long ago an interface was attached, µs.
     pub(super) fn age_us(interface: &InterfaceStatus) -> u64 {
-        unix_ms(SystemTime::now()).saturating_sub(interface.attached_unix_ms).saturating_mul(1000)
+        unix_ms(SystemTime::now())
+            .saturating_sub(interface.attached_unix_ms)
+            .saturating_mul(1000)
     }
 }

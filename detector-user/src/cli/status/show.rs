@@ -24,7 +24,11 @@ pub(super) fn show(report: &mut Report, status: &Status) -> io::Result<()> {
         grouped(table.probation.into()),
         grouped(table.released.into()),
         grouped(table.capacity.into()),
-        if table.torn == 0 { String::new() } else { format!("; {} being written", table.torn) }
+        if table.torn == 0 {
+            String::new()
+        } else {
+            format!("; {} being written", table.torn)
+        }
     ))?;
     verdicts(report, status)?;
     report.line("")?;
@@ -35,8 +39,16 @@ pub(super) fn show(report: &mut Report, status: &Status) -> io::Result<()> {
 }
 
 fn interfaces(report: &mut Report, status: &Status) -> io::Result<()> {
-    let mut table =
-        report::table(&["INTERFACE", "INDEX", "STATE", "INGRESS", "EGRESS", "ATTACHED (UTC)", "AGO", "LEFT OUT"]);
+    let mut table = report::table(&[
+        "INTERFACE",
+        "INDEX",
+        "STATE",
+        "INGRESS",
+        "EGRESS",
+        "ATTACHED (UTC)",
+        "AGO",
+        "LEFT OUT",
+    ]);
     for one in &status.interfaces {
         let name = match &one.renamed {
             Some(now) => format!("{} (now {now})", one.name),
@@ -57,9 +69,18 @@ fn interfaces(report: &mut Report, status: &Status) -> io::Result<()> {
             state,
             ingress,
             Cell::new(one.egress_mode),
-            Cell::new(one.attached.get(..19).unwrap_or(&one.attached).replacen('T', " ", 1)),
+            Cell::new(
+                one.attached
+                    .get(..19)
+                    .unwrap_or(&one.attached)
+                    .replacen('T', " ", 1),
+            ),
             Cell::new(units::duration(Status::age_us(one))),
-            Cell::new(if one.left_out.is_empty() { "-".to_owned() } else { one.left_out.join(",") }),
+            Cell::new(if one.left_out.is_empty() {
+                "-".to_owned()
+            } else {
+                one.left_out.join(",")
+            }),
         ]);
     }
     if status.interfaces.is_empty() {
@@ -71,7 +92,14 @@ fn interfaces(report: &mut Report, status: &Status) -> io::Result<()> {
 
 fn packets(report: &mut Report, status: &Status) -> io::Result<()> {
     let mut table = report::table(&[
-        "PACKETS", "", "SEEN", "BYTES", "NOT IP", "MALFORMED", "NOT ADMITTED", "DROPPED",
+        "PACKETS",
+        "",
+        "SEEN",
+        "BYTES",
+        "NOT IP",
+        "MALFORMED",
+        "NOT ADMITTED",
+        "DROPPED",
     ]);
     for one in &status.interfaces {
         for (way, fates) in [("in", &one.ingress), ("out", &one.egress)] {
@@ -85,14 +113,24 @@ fn packets(report: &mut Report, status: &Status) -> io::Result<()> {
 fn packet_row(one: &InterfaceStatus, way: &str, fates: &Named<Sum>) -> Vec<Cell> {
     let of = |fate: Fate| {
         let named = fates.0.iter().find(|(name, _)| *name == fate.name());
-        named.map_or(Sum { packets: 0, bytes: 0 }, |(_, sum)| *sum)
+        named.map_or(
+            Sum {
+                packets: 0,
+                bytes: 0,
+            },
+            |(_, sum)| *sum,
+        )
     };
     let seen = of(Fate::Seen);
-    let dropped: u64 =
-        [Fate::DroppedAddress, Fate::DroppedPrefix, Fate::DroppedFlow, Fate::DroppedSignature]
-            .into_iter()
-            .map(|fate| of(fate).packets)
-            .sum();
+    let dropped: u64 = [
+        Fate::DroppedAddress,
+        Fate::DroppedPrefix,
+        Fate::DroppedFlow,
+        Fate::DroppedSignature,
+    ]
+    .into_iter()
+    .map(|fate| of(fate).packets)
+    .sum();
     let refused = of(Fate::NotAdmitted).packets;
     vec![
         Cell::new(&one.name),
@@ -101,7 +139,11 @@ fn packet_row(one: &InterfaceStatus, way: &str, fates: &Named<Sum>) -> Vec<Cell>
         Cell::new(grouped(seen.bytes)),
         Cell::new(grouped(of(Fate::NonIp).packets)),
         Cell::new(grouped(of(Fate::Malformed).packets)),
-        if refused == 0 { Cell::new(0) } else { report::notable(grouped(refused)) },
+        if refused == 0 {
+            Cell::new(0)
+        } else {
+            report::notable(grouped(refused))
+        },
         Cell::new(grouped(dropped)),
     ]
 }
@@ -115,7 +157,11 @@ fn verdicts(report: &mut Report, status: &Status) -> io::Result<()> {
         .filter(|(_, n)| *n > 0)
         .map(|(kind, n)| format!("{n} {kind}"))
         .collect();
-    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    let kinds = if kinds.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", kinds.join(", "))
+    };
     let expired = match verdicts.expired {
         Some(0) => String::new(),
         Some(n) => format!(", {n} of them EXPIRED"),
@@ -148,7 +194,13 @@ fn words(fate: &str) -> &str {
 
 fn books(report: &mut Report, books: &Books) -> io::Result<()> {
     let mut table = report::table(&["EVERY PACKET", "PACKETS", "BYTES"]);
-    let row = |name: String, sum: Sum| vec![Cell::new(name), Cell::new(grouped(sum.packets)), Cell::new(grouped(sum.bytes))];
+    let row = |name: String, sum: Sum| {
+        vec![
+            Cell::new(name),
+            Cell::new(grouped(sum.packets)),
+            Cell::new(grouped(sum.bytes)),
+        ]
+    };
     table.add_row(row("seen".to_owned(), books.seen));
     table.add_row(row("= in the table's records".to_owned(), books.in_records));
     for (fate, sum) in &books.fates.0 {
@@ -165,7 +217,11 @@ fn books(report: &mut Report, books: &Books) -> io::Result<()> {
         Balance::Uncounted => "difference: seen where flows are not counted",
         Balance::Unbalanced => "difference: NOT ACCOUNTED FOR",
     };
-    table.add_row(vec![Cell::new(name), cell(books.difference_packets), cell(books.difference_bytes)]);
+    table.add_row(vec![
+        Cell::new(name),
+        cell(books.difference_packets),
+        cell(books.difference_bytes),
+    ]);
     report::align(&mut table, &[1, 2]);
     report.table(&table)
 }
@@ -178,7 +234,11 @@ fn some(report: &mut Report, title: &str, all: &Named<u64>) -> io::Result<()> {
         .filter(|(_, n)| *n > 0)
         .map(|(name, n)| format!("{} {}", name.replace('_', " "), grouped(*n)))
         .collect();
-    if some.is_empty() { Ok(()) } else { report.line(&format!("{title}: {}", some.join(", "))) }
+    if some.is_empty() {
+        Ok(())
+    } else {
+        report.line(&format!("{title}: {}", some.join(", ")))
+    }
 }
 
 fn non_ip(report: &mut Report, status: &Status) -> io::Result<()> {
@@ -186,9 +246,18 @@ fn non_ip(report: &mut Report, status: &Status) -> io::Result<()> {
         .non_ip
         .iter()
         .map(|one| {
-            let name = one.name.map(|name| format!("{name} ")).unwrap_or_default();
-            format!("{name}({}) {}", one.number, grouped(one.packets))
+            let parts: Vec<String> = one
+                .name
+                .map(str::to_owned)
+                .into_iter()
+                .chain(one.number.as_ref().map(|number| format!("({number})")))
+                .collect();
+            format!("{} {}", parts.join(" "), grouped(one.packets))
         })
         .collect();
-    if all.is_empty() { Ok(()) } else { report.line(&format!("not IP, by EtherType: {}", all.join(", "))) }
+    if all.is_empty() {
+        Ok(())
+    } else {
+        report.line(&format!("not IP, by EtherType: {}", all.join(", ")))
+    }
 }

@@ -65,7 +65,12 @@ pub(in super::super) struct Args {
     #[arg(long, value_parser = quantity::duration, value_name = "DURATION")]
     ttl: Option<Duration>,
     /// Why
-    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "TEXT"
+    )]
     reason: String,
     #[command(flatten)]
     format: FormatArgs,
@@ -83,7 +88,11 @@ fn service(text: &str) -> Result<Service, String> {
         Some(_) if !has_ports(protocol) => return Err(format!("{text:?}: {name} has no ports")),
         Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(no)?,
     };
-    Ok(Service { port, protocol, reserved: 0 })
+    Ok(Service {
+        port,
+        protocol,
+        reserved: 0,
+    })
 }
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
@@ -98,15 +107,26 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let standings = health::standings(pins, &tables, &interface::list());
     let names = target::zone_names(&tables);
     let mut writer = Writer::new(pins, &mut tables, &clock)?;
-    let never: Vec<Prefix> = writer.never_blocked()?.into_iter().map(|(prefix, _)| prefix).collect();
+    let never: Vec<Prefix> = writer
+        .never_blocked()?
+        .into_iter()
+        .map(|(prefix, _)| prefix)
+        .collect();
     let former = writer.find(&target);
     let slot = writer.add(&order)?;
-    let listed = writer.list()?.into_iter().find(|listed| listed.slot == slot);
+    let listed = writer
+        .list()?
+        .into_iter()
+        .find(|listed| listed.slot == slot);
 
-    let attached: Vec<_> =
-        standings.iter().filter(|one| one.health != Health::Detached && one.health != Health::Gone).collect();
+    let attached: Vec<_> = standings
+        .iter()
+        .filter(|one| one.health != Health::Detached && one.health != Health::Gone)
+        .collect();
     if attached.is_empty() {
-        report::warn("no interface is attached: the verdict is kept, and acts when one is (`detector attach`)");
+        report::warn(
+            "no interface is attached: the verdict is kept, and acts when one is (`detector attach`)",
+        );
     }
     for one in attached {
         if let Some(feature) = features::lacking(one.entry.features, kind(&target), order.action) {
@@ -123,7 +143,11 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     if let Some(listed) = listed {
         let shown = list::Shown::new(&listed, &names, SystemTime::now());
         if report.is_table() {
-            let verb = if former.is_some() { "replaced" } else { "added" };
+            let verb = if former.is_some() {
+                "replaced"
+            } else {
+                "added"
+            };
             report.line(&format!("{verb}: {}", shown.sentence()))?;
         } else {
             report.document(&shown)?;
@@ -153,7 +177,9 @@ fn check(args: &Args) -> Result<(), Failure> {
         return wrong("--allow belongs to --action quarantine");
     }
     if args.reason.len() > REASON_BYTES {
-        report::warn(&format!("--reason: only {REASON_BYTES} bytes fit; the rest is cut off"));
+        report::warn(&format!(
+            "--reason: only {REASON_BYTES} bytes fit; the rest is cut off"
+        ));
     }
     Ok(())
 }
@@ -203,8 +229,11 @@ fn warn_of_never_block(target: &Target, never: &[Prefix]) {
                 ));
                 return;
             }
-            let inner: Vec<String> =
-                never.iter().filter(|inner| prefix.covers(**inner)).map(ToString::to_string).collect();
+            let inner: Vec<String> = never
+                .iter()
+                .filter(|inner| prefix.covers(**inner))
+                .map(ToString::to_string)
+                .collect();
             if !inner.is_empty() {
                 report::warn(&format!(
                     "part of {prefix} is never to be blocked and stays so: {}",
@@ -239,8 +268,22 @@ mod tests {
 
     #[test]
     fn services_are_read() {
-        assert_eq!(service("tcp/22"), Ok(Service { port: 22, protocol: 6, reserved: 0 }));
-        assert_eq!(service("icmp"), Ok(Service { port: 0, protocol: 1, reserved: 0 }));
+        assert_eq!(
+            service("tcp/22"),
+            Ok(Service {
+                port: 22,
+                protocol: 6,
+                reserved: 0
+            })
+        );
+        assert_eq!(
+            service("icmp"),
+            Ok(Service {
+                port: 0,
+                protocol: 1,
+                reserved: 0
+            })
+        );
         for text in ["", "tcp/", "tcp/0", "tcp/65536", "22", "icmp/8", "xyz/1"] {
             // A number alone is a protocol.
             assert!(service(text).is_err() || text == "22", "{text}");

@@ -60,7 +60,8 @@ impl Shown {
         let verdict = &listed.verdict;
         let now = unix_ms(now);
         let expires = (verdict.expires_unix_ms != FOREVER).then_some(verdict.expires_unix_ms);
-        let services = &verdict.services[..usize::from(verdict.service_count).min(verdict.services.len())];
+        let services =
+            &verdict.services[..usize::from(verdict.service_count).min(verdict.services.len())];
         Self {
             slot: listed.slot,
             kind: verdict.kind.name(),
@@ -77,18 +78,29 @@ impl Shown {
             dropped_bytes: listed.hits.dropped_bytes,
             passed_packets: listed.hits.passed_packets,
             passed_bytes: listed.hits.passed_bytes,
-            age_us: now.saturating_sub(verdict.created_unix_ms).saturating_mul(1000),
+            age_us: now
+                .saturating_sub(verdict.created_unix_ms)
+                .saturating_mul(1000),
             left_us: expires.map(|ms| ms.saturating_sub(now).saturating_mul(1000)),
         }
     }
 
     /// Rate and services: what goes with the action.
     fn terms(&self) -> String {
-        let packets = self.packets_per_second.map(|n| format!("{} packets/s", units::count(n)));
-        let bytes = self.bytes_per_second.map(|n| format!("{}/s", units::bytes(n)));
-        let services = (!self.services.is_empty()).then(|| format!("but {}", self.services.join(",")));
+        let packets = self
+            .packets_per_second
+            .map(|n| format!("{} packets/s", units::count(n)));
+        let bytes = self
+            .bytes_per_second
+            .map(|n| format!("{}/s", units::bytes(n)));
+        let services =
+            (!self.services.is_empty()).then(|| format!("but {}", self.services.join(",")));
         let all: Vec<String> = packets.into_iter().chain(bytes).chain(services).collect();
-        if all.is_empty() { "-".to_owned() } else { all.join(", ") }
+        if all.is_empty() {
+            "-".to_owned()
+        } else {
+            all.join(", ")
+        }
     }
 
     fn expiry(&self) -> String {
@@ -110,7 +122,10 @@ impl Shown {
             Some(us) => format!("expires in {}", units::duration(us)),
             None => "does not expire".to_owned(),
         };
-        format!("slot {}: {} {} {}{terms}, {expiry}", self.slot, self.action, self.kind, self.target)
+        format!(
+            "slot {}: {} {} {}{terms}, {expiry}",
+            self.slot, self.action, self.kind, self.target
+        )
     }
 }
 
@@ -123,7 +138,11 @@ fn per_second(cost: u64) -> Option<u64> {
 /// A service as it is written: `tcp/22`, or `icmp` for all of a protocol.
 fn service(service: &Service) -> String {
     let protocol = protocol_name(service.protocol);
-    if service.port == 0 { protocol } else { format!("{protocol}/{}", service.port) }
+    if service.port == 0 {
+        protocol
+    } else {
+        format!("{protocol}/{}", service.port)
+    }
 }
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
@@ -132,9 +151,16 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let names = target::zone_names(&tables);
     let listed = Writer::new(pins, &mut tables, &clock)?.list()?;
     let now = SystemTime::now();
-    let shown: Vec<Shown> = listed.iter().map(|listed| Shown::new(listed, &names, now)).collect();
+    let shown: Vec<Shown> = listed
+        .iter()
+        .map(|listed| Shown::new(listed, &names, now))
+        .collect();
     let mut report = Report::new(args.format);
-    if report.is_table() { table(&mut report, &shown)? } else { report.items(&shown)? }
+    if report.is_table() {
+        table(&mut report, &shown)?
+    } else {
+        report.items(&shown)?
+    }
     Ok(report.flush()?)
 }
 
@@ -143,7 +169,16 @@ fn table(report: &mut Report, shown: &[Shown]) -> std::io::Result<()> {
         return report.line("no verdicts");
     }
     let mut table = report::table(&[
-        "SLOT", "KIND", "TARGET", "ACTION", "RATE, SERVICES", "AGE", "EXPIRES IN", "DROPPED", "PASSED", "REASON",
+        "SLOT",
+        "KIND",
+        "TARGET",
+        "ACTION",
+        "RATE, SERVICES",
+        "AGE",
+        "EXPIRES IN",
+        "DROPPED",
+        "PASSED",
+        "REASON",
     ]);
     for one in shown {
         let hits = |packets: u64, bytes: u64| {
@@ -165,7 +200,11 @@ fn table(report: &mut Report, shown: &[Shown]) -> std::io::Result<()> {
             action,
             Cell::new(one.terms()),
             Cell::new(units::duration(one.age_us)),
-            if one.expired { report::notable(one.expiry()) } else { Cell::new(one.expiry()) },
+            if one.expired {
+                report::notable(one.expiry())
+            } else {
+                Cell::new(one.expiry())
+            },
             Cell::new(hits(one.dropped_packets, one.dropped_bytes)),
             Cell::new(hits(one.passed_packets, one.passed_bytes)),
             Cell::new(printable(&one.reason)),
@@ -189,7 +228,21 @@ mod tests {
 
     #[test]
     fn services_are_shown_as_they_are_written() {
-        assert_eq!(service(&Service { port: 22, protocol: 6, reserved: 0 }), "tcp/22");
-        assert_eq!(service(&Service { port: 0, protocol: 1, reserved: 0 }), "icmp");
+        assert_eq!(
+            service(&Service {
+                port: 22,
+                protocol: 6,
+                reserved: 0
+            }),
+            "tcp/22"
+        );
+        assert_eq!(
+            service(&Service {
+                port: 0,
+                protocol: 1,
+                reserved: 0
+            }),
+            "icmp"
+        );
     }
 }

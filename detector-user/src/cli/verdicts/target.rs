@@ -84,7 +84,9 @@ impl TargetArgs {
     pub(super) fn check(&self) -> Result<(), Failure> {
         // The parser lets a requirement go that conflicts with what is given.
         if self.flow.is_none() && (self.zone.is_some() || self.interface.is_some()) {
-            return Err(Failure::Usage("--zone and --interface belong to --flow".to_owned()));
+            return Err(Failure::Usage(
+                "--zone and --interface belong to --flow".to_owned(),
+            ));
         }
         if !self.signature && self.looks.any() {
             return Err(Failure::Usage(
@@ -104,7 +106,9 @@ impl TargetArgs {
 
     fn flow_key(&self, parts: &[String], tables: &Tables) -> Result<FlowKey, Failure> {
         let [number, source, destination] = parts else {
-            return Err(Failure::Usage("--flow takes PROTOCOL SOURCE DESTINATION".to_owned()));
+            return Err(Failure::Usage(
+                "--flow takes PROTOCOL SOURCE DESTINATION".to_owned(),
+            ));
         };
         let number = target::protocol(number)?;
         let (source, destination) = ends(number, source, destination)?;
@@ -128,7 +132,9 @@ impl TargetArgs {
         }
         match &attached[..] {
             [(_, zone)] => Ok(*zone),
-            [] => Err(Failure::Usage("--flow: say on which interface, with -i or --zone".to_owned())),
+            [] => Err(Failure::Usage(
+                "--flow: say on which interface, with -i or --zone".to_owned(),
+            )),
             several => {
                 let names: Vec<&str> = several.iter().map(|(name, _)| name.as_str()).collect();
                 Err(Failure::Usage(format!(
@@ -146,7 +152,9 @@ type End = (detector_common::key::Address, u16);
 fn ends(number: u8, source: &str, destination: &str) -> Result<(End, End), Failure> {
     let (mut from, mut to) = (target::endpoint(source)?, target::endpoint(destination)?);
     if from.0.to_ip().is_ipv4() != to.0.to_ip().is_ipv4() {
-        return Err(Failure::Usage(format!("--flow: {source} and {destination} are not of one family")));
+        return Err(Failure::Usage(format!(
+            "--flow: {source} and {destination} are not of one family"
+        )));
     }
     if has_ports(number) && (from.1 == 0 || to.1 == 0) {
         return Err(Failure::Usage(format!(
@@ -155,7 +163,11 @@ fn ends(number: u8, source: &str, destination: &str) -> Result<(End, End), Failu
         )));
     }
     if is_icmp(number) && from.1 == 0 && to.1 == 0 {
-        (from.1, to.1) = if number == protocol::ICMP { (8, 0) } else { (128, 129) };
+        (from.1, to.1) = if number == protocol::ICMP {
+            (8, 0)
+        } else {
+            (128, 129)
+        };
     }
     Ok((from, to))
 }
@@ -197,7 +209,11 @@ impl Looks {
         signature.payload = self.length.unwrap_or(signature.payload);
         (signature.flags_mask, signature.flags) = self.flags.unwrap_or((0, 0));
         signature.spare_established = u8::from(!self.established_too);
-        if (Signature { spare_established: 1, ..signature }) == Signature::ANY {
+        if (Signature {
+            spare_established: 1,
+            ..signature
+        }) == Signature::ANY
+        {
             return Err(Failure::Usage(
                 "--signature: it would match every packet; say what they look like".to_owned(),
             ));
@@ -218,7 +234,9 @@ pub(super) fn zone_names(tables: &Tables) -> HashMap<u32, String> {
 /// A target, with an interface's name for its zone.
 pub(super) fn text(target: &Target, names: &HashMap<u32, String>) -> String {
     let text = target.to_string();
-    let Target::Flow(key) = target else { return text };
+    let Target::Flow(key) = target else {
+        return text;
+    };
     match (names.get(&key.zone()), text.rsplit_once(" zone ")) {
         (Some(name), Some((ends, _))) => format!("{ends} on {name}"),
         _ => text,
@@ -239,8 +257,13 @@ mod tests {
 
     fn line(text: &str) -> Result<TargetArgs, String> {
         let words = std::iter::once("x").chain(text.split_whitespace());
-        let target = Line::try_parse_from(words).map(|line| line.target).map_err(|error| error.to_string())?;
-        target.check().map(|()| target).map_err(|error| error.to_string())
+        let target = Line::try_parse_from(words)
+            .map(|line| line.target)
+            .map_err(|error| error.to_string())?;
+        target
+            .check()
+            .map(|()| target)
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -275,7 +298,10 @@ mod tests {
     fn a_signature_says_something() {
         let of = |text: &str| line(text).unwrap().looks.signature().unwrap();
         let udp = of("--signature --to 192.0.2.0/24 --protocol udp --dport 53");
-        assert_eq!(Target::Signature(udp).to_string(), "to 192.0.2.0/24 udp dport 53");
+        assert_eq!(
+            Target::Signature(udp).to_string(),
+            "to 192.0.2.0/24 udp dport 53"
+        );
         let flags = of("--signature --flags none");
         assert_eq!((flags.any_protocol, flags.protocol), (0, protocol::TCP));
         for nothing in [

@@ -25,12 +25,19 @@ const KERNEL_NO_MEMLOCK: (u32, u32) = (5, 11);
 const CAPABILITIES: [(u32, &str, &str); 3] = [
     (39, "CAP_BPF", "make maps and load programs"),
     (12, "CAP_NET_ADMIN", "attach to interfaces"),
-    (38, "CAP_PERFMON", "have programs with loops and pointer arithmetic verified"),
+    (
+        38,
+        "CAP_PERFMON",
+        "have programs with loops and pointer arithmetic verified",
+    ),
 ];
 const CAP_SYS_ADMIN: u32 = 21;
 
 pub(super) fn checks(pins: &Pins) -> Vec<Check> {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
     let version = version(&release);
     vec![
         kernel(&release, version),
@@ -55,9 +62,10 @@ fn kernel(release: &str, version: Option<(u32, u32)>) -> Check {
     );
     match version {
         None => check.warn("the version cannot be read; whether loading works is checked below"),
-        Some(version) if version < KERNEL_MIN => {
-            check.fail(format!("use Linux {}.{} or later", KERNEL_MIN.0, KERNEL_MIN.1))
-        }
+        Some(version) if version < KERNEL_MIN => check.fail(format!(
+            "use Linux {}.{} or later",
+            KERNEL_MIN.0, KERNEL_MIN.1
+        )),
         Some(version) if version < KERNEL_TCX => Check {
             found: format!("Linux {release}; no tcx before 6.6, so egress hangs on a clsact qdisc"),
             ..check
@@ -90,16 +98,20 @@ fn capabilities(status: &str) -> Check {
     // CAP_SYS_ADMIN stands for the two that were split off from it.
     let lacking: Vec<_> = CAPABILITIES
         .iter()
-        .filter(|(bit, name, _)| {
-            !has(*bit) && (!has(CAP_SYS_ADMIN) || *name == "CAP_NET_ADMIN")
-        })
+        .filter(|(bit, name, _)| !has(*bit) && (!has(CAP_SYS_ADMIN) || *name == "CAP_NET_ADMIN"))
         .collect();
     if lacking.is_empty() {
-        return Check::ok("capabilities", "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON", why);
+        return Check::ok(
+            "capabilities",
+            "CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON",
+            why,
+        );
     }
     let names: Vec<&str> = lacking.iter().map(|(_, name, _)| *name).collect();
-    let uses: Vec<String> =
-        lacking.iter().map(|(_, name, purpose)| format!("{name} to {purpose}")).collect();
+    let uses: Vec<String> = lacking
+        .iter()
+        .map(|(_, name, purpose)| format!("{name} to {purpose}"))
+        .collect();
     Check::ok("capabilities", format!("without {}", names.join(", ")), why).denied(format!(
         "run as root, or with {} (in a container: capabilities.add; under systemd: \
          AmbientCapabilities=)",
@@ -113,33 +125,42 @@ fn bpf_fs(pins: &Pins) -> Check {
     match pins.require_bpf_fs() {
         Ok(()) => Check::ok("bpffs", format!("{path} is on a BPF file system"), why),
         Err(PinError::NoBpfFs { .. }) => {
-            Check::ok("bpffs", format!("{path} is not on a BPF file system"), why)
-                .fail("mount one (`mount -t bpf bpf /sys/fs/bpf`) or choose another place with --pin-dir")
+            Check::ok("bpffs", format!("{path} is not on a BPF file system"), why).fail(
+                "mount one (`mount -t bpf bpf /sys/fs/bpf`) or choose another place with --pin-dir",
+            )
         }
         Err(error) if error.is_permission() => {
             Check::ok("bpffs", error.to_string(), why).denied("run as root, or give access to it")
         }
-        Err(error) => {
-            Check::ok("bpffs", error.to_string(), why).fail("make the place accessible, or use another --pin-dir")
-        }
+        Err(error) => Check::ok("bpffs", error.to_string(), why)
+            .fail("make the place accessible, or use another --pin-dir"),
     }
 }
 
 fn memlock(version: Option<(u32, u32)>) -> Check {
     let why = "before Linux 5.11 BPF memory counted against RLIMIT_MEMLOCK";
     match version {
-        Some(version) if version < KERNEL_NO_MEMLOCK => {
-            Check::ok("memlock", "this kernel counts BPF memory against RLIMIT_MEMLOCK", why)
-                .warn("`ulimit -l unlimited`, or LimitMEMLOCK=infinity under systemd")
-        }
-        _ => Check::ok("memlock", "not needed: from Linux 5.11 on the memory cgroup counts", why),
+        Some(version) if version < KERNEL_NO_MEMLOCK => Check::ok(
+            "memlock",
+            "this kernel counts BPF memory against RLIMIT_MEMLOCK",
+            why,
+        )
+        .warn("`ulimit -l unlimited`, or LimitMEMLOCK=infinity under systemd"),
+        _ => Check::ok(
+            "memlock",
+            "not needed: from Linux 5.11 on the memory cgroup counts",
+            why,
+        ),
     }
 }
 
 /// Memory that the maps take with the sizes that are the default, about.
 fn bytes_needed(cpus: u64) -> u64 {
     let settings = Settings::default();
-    let (flows, verdicts) = (u64::from(settings.flow_slots), u64::from(settings.verdict_slots));
+    let (flows, verdicts) = (
+        u64::from(settings.flow_slots),
+        u64::from(settings.verdict_slots),
+    );
     let size = |bytes: usize| bytes as u64;
     flows * (size(abi::FLOW_SLOT_BYTES) + 4)
         + verdicts * (size(size_of::<detector_common::verdict::Verdict>()) + 64)
@@ -161,7 +182,10 @@ fn memory() -> Check {
     match tightest_limit(Path::new("/sys/fs/cgroup"), &own) {
         None => Check::ok(
             "cgroup memory",
-            format!("no limit; the maps take about {} MiB by default", mebibytes(needed)),
+            format!(
+                "no limit; the maps take about {} MiB by default",
+                mebibytes(needed)
+            ),
             why,
         ),
         Some((group, room)) => {
@@ -225,7 +249,10 @@ mod tests {
         assert_eq!(with(1 << 39 | 1 << 38 | 1 << 12).state, State::Ok);
         assert_eq!(with(1 << 21 | 1 << 12).state, State::Ok);
         let check = with(1 << 39);
-        assert!(check.permission && check.found == "without CAP_NET_ADMIN, CAP_PERFMON", "{check:?}");
+        assert!(
+            check.permission && check.found == "without CAP_NET_ADMIN, CAP_PERFMON",
+            "{check:?}"
+        );
         assert_eq!(with(1 << 21).found, "without CAP_NET_ADMIN");
         assert_eq!(capabilities("").state, State::Warn);
     }

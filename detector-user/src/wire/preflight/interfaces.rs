@@ -29,16 +29,24 @@ struct Found {
 }
 
 fn driver(name: &str, found: &Found) -> Check {
-    let why = "native XDP acts before the kernel has made a packet buffer; generic XDP after, and slower";
+    let why =
+        "native XDP acts before the kernel has made a packet buffer; generic XDP after, and slower";
     let subject = format!("{name} driver");
     let shown = found.driver.as_deref().unwrap_or("none");
     let mtu = found.mtu.map_or("?".to_owned(), |mtu| mtu.to_string());
     let generic = "it is attached in generic mode; for native XDP use a driver that has it";
     let known = found.driver.as_deref().is_some_and(nic::is_known_native);
     match found.support {
-        Some(XdpSupport { native: true, multi_buffer }) => {
+        Some(XdpSupport {
+            native: true,
+            multi_buffer,
+        }) => {
             let jumbo = found.mtu.is_some_and(|mtu| mtu > SINGLE_BUFFER_MTU_MAX);
-            let kind = if multi_buffer { "native XDP, multi-buffer" } else { "native XDP" };
+            let kind = if multi_buffer {
+                "native XDP, multi-buffer"
+            } else {
+                "native XDP"
+            };
             let check = Check::ok(subject, format!("{shown}: {kind}; MTU {mtu}"), why);
             if jumbo && !multi_buffer {
                 check.warn(format!(
@@ -54,7 +62,9 @@ fn driver(name: &str, found: &Found) -> Check {
         }
         None if known => Check::ok(
             subject,
-            format!("{shown}: native XDP is likely (before Linux 6.3 the driver does not tell); MTU {mtu}"),
+            format!(
+                "{shown}: native XDP is likely (before Linux 6.3 the driver does not tell); MTU {mtu}"
+            ),
             why,
         ),
         None => Check::ok(
@@ -75,20 +85,33 @@ fn hook(pins: &Pins, interface: &Interface, named: bool) -> Check {
     };
     match link::read(&pins.ingress(interface.index)) {
         Ok(Some(hang)) if hang.program == id => {
-            return Check::ok(subject, format!("held by this detector (program id {id})"), why);
+            return Check::ok(
+                subject,
+                format!("held by this detector (program id {id})"),
+                why,
+            );
         }
         Ok(_) => {}
         Err(cause) => {
             let found = format!("held by program id {id}; whether it is this detector's: {cause}");
-            return Check::ok(subject, found, why).warn("ask again as root, or as the user that the pins belong to");
+            return Check::ok(subject, found, why)
+                .warn("ask again as root, or as the user that the pins belong to");
         }
     }
-    let check = Check::ok(subject, format!("held by another XDP program{}", holder::describe(interface)), why);
+    let check = Check::ok(
+        subject,
+        format!("held by another XDP program{}", holder::describe(interface)),
+        why,
+    );
     let remedy = format!(
         "it is left alone, and attaching here fails; detach it with the tool that put it there (`bpftool net` \
          and `bpftool link` show it; what hangs by no link goes with `ip link set dev {name} xdp off`)"
     );
-    if named { check.fail(remedy) } else { check.warn(remedy) }
+    if named {
+        check.fail(remedy)
+    } else {
+        check.warn(remedy)
+    }
 }
 
 #[cfg(test)]
@@ -102,14 +125,20 @@ mod tests {
             let found = Found {
                 driver: name.map(str::to_owned),
                 mtu: Some(mtu),
-                support: support.map(|(native, multi_buffer)| XdpSupport { native, multi_buffer }),
+                support: support.map(|(native, multi_buffer)| XdpSupport {
+                    native,
+                    multi_buffer,
+                }),
             };
             driver("eth0", &found).state
         };
         assert_eq!(judge(Some("veth"), 1500, Some((true, true))), State::Ok);
         assert_eq!(judge(Some("veth"), 9000, Some((true, true))), State::Ok);
         assert_eq!(judge(Some("igb"), 9000, Some((true, false))), State::Warn);
-        assert_eq!(judge(Some("e1000e"), 1500, Some((false, false))), State::Warn);
+        assert_eq!(
+            judge(Some("e1000e"), 1500, Some((false, false))),
+            State::Warn
+        );
         assert_eq!(judge(Some("virtio_net"), 1500, None), State::Ok);
         assert_eq!(judge(Some("e1000e"), 1500, None), State::Warn);
         assert_eq!(judge(None, 65_536, None), State::Warn);

@@ -39,15 +39,27 @@ fn load() -> Result<Loaded, LoadError> {
         map: abi::map::SETS,
         cause: cause.to_string(),
     })?;
-    let settings = Settings { flow_slots: SLOTS, verdict_slots: SLOTS, ..Settings::default() };
-    let loader = Loader { pins: None, settings, seed };
+    let settings = Settings {
+        flow_slots: SLOTS,
+        verdict_slots: SLOTS,
+        ..Settings::default()
+    };
+    let loader = Loader {
+        pins: None,
+        settings,
+        seed,
+    };
     let mut ebpf = loader.open(0, 0)?;
     loader.initialize(&mut ebpf)?;
     let ingress = load::ingress(&mut ebpf)?.info().ok();
     let egress = load::egress(&mut ebpf)?.info().ok();
-    let jiffies_hz = Tables::of(&ebpf).ok().map_or(0, |tables| tables.control.load(0).jiffies_hz);
+    let jiffies_hz = Tables::of(&ebpf)
+        .ok()
+        .map_or(0, |tables| tables.control.load(0).jiffies_hz);
     let instructions = |info: &Option<ProgramInfo>| {
-        info.as_ref().and_then(|i| i.size_translated()).map_or("?".to_owned(), |b| (b / 8).to_string())
+        info.as_ref()
+            .and_then(|i| i.size_translated())
+            .map_or("?".to_owned(), |b| (b / 8).to_string())
     };
     Ok(Loaded {
         found: format!(
@@ -80,7 +92,9 @@ fn jit(jitted: Option<bool>, setting: Option<&str>) -> Check {
     let remedy = "`sysctl net.core.bpf_jit_enable=1`";
     match (jitted, setting.map(str::trim)) {
         (Some(true), _) => Check::ok("JIT", "on: the kernel compiled the programs", why),
-        (Some(false), _) => Check::ok("JIT", "off: the kernel interprets the programs", why).warn(remedy),
+        (Some(false), _) => {
+            Check::ok("JIT", "off: the kernel interprets the programs", why).warn(remedy)
+        }
         (None, Some("0")) => Check::ok("JIT", "off by net.core.bpf_jit_enable", why).warn(remedy),
         (None, Some(_)) => Check::ok("JIT", "on by net.core.bpf_jit_enable", why),
         (None, None) => Check::ok("JIT", "cannot be told without loading a program", why)
@@ -108,9 +122,14 @@ mod tests {
 
     #[test]
     fn a_lack_of_permission_is_one() {
-        let check = refused(&LoadError::Permission { operation: "making BPF maps" });
+        let check = refused(&LoadError::Permission {
+            operation: "making BPF maps",
+        });
         assert!(check.permission && check.state == State::Fail);
-        let error = LoadError::Refused { program: "x", cause: "y".to_owned() };
+        let error = LoadError::Refused {
+            program: "x",
+            cause: "y".to_owned(),
+        };
         assert!(!refused(&error).permission);
     }
 }
