@@ -135,7 +135,8 @@ pub trait Maps {
 /// What the wire made of a frame: how many packets of how much payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Segmentation {
-    /// Wire packets; 0 or 1: the frame is one.
+    /// Wire packets; 1: the frame is one; 0: nobody has counted, and the frame is one where
+    /// `segment_bytes` is 0, too.
     pub segments: u32,
     /// Payload bytes of each but the last.
     pub segment_bytes: u32,

@@ -94,9 +94,16 @@ impl Packet {
     /// Turns the summary of one large frame into that of the `segments` wire
     /// packets it will be cut into, `segment_bytes` of payload each but the last.
     /// `overhead_bytes` is the length of all headers, repeated for every segment.
+    /// Where nobody has counted the segments (0: a virtual machine's frame), they are as
+    /// many as the payload asks for.
     #[inline(always)]
     #[must_use]
     pub fn segmented(mut self, segments: u32, segment_bytes: u32) -> Self {
+        let segments = if segments == 0 && segment_bytes > 0 {
+            self.payload_bytes.div_ceil(segment_bytes)
+        } else {
+            segments
+        };
         let whole = segments.saturating_sub(1).saturating_mul(segment_bytes);
         if segments > 1 && segment_bytes > 0 && whole < self.payload_bytes {
             let overhead_bytes = self.wire_bytes.saturating_sub(self.payload_bytes);

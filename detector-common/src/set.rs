@@ -67,7 +67,7 @@ pub fn coarse(now_ns: u64) -> u32 {
 #[inline(always)]
 #[must_use]
 pub fn word(class: Class, tag: u32, now: u32) -> u64 {
-    ((class.0 as u32) << 24 | tag & TAG_MASK) as u64 * (1 << 32) | now as u64
+    (((class.0 as u32) << 24 | tag & TAG_MASK) as u64) << 32 | now as u64
 }
 
 /// Whether the word is that of a live flow with this tag.

@@ -1,6 +1,10 @@
 //! Both directions of real traffic: the flow records of an attached interface against
 //! what tcpdump wrote on it, to the packet and the byte.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
 mod lab;
 
@@ -13,12 +17,17 @@ use std::{
     time::Duration,
 };
 
-use detector_common::{counters::{Event, Fate}, record::state};
+use detector_common::{
+    counters::{Event, Fate},
+    record::state,
+};
 use detector_user::wire::attach::{self, Mode};
 use lab::{
     Lab,
     capture::{self, Counts, Ends, Seen, Tcpdump},
+    frames::{ACK, TCP, tcp_frame, v4},
     plane::{self, Plane},
+    raw::Raw,
     space::{Space, veth},
     wait_for,
 };
@@ -97,7 +106,9 @@ fn ping(client: &Space, to: &str) {
             UdpSocket::from(OwnedFd::from_raw_fd(fd))
         };
         assert!(socket.as_raw_fd() > 0);
-        socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .unwrap();
         socket.connect((to, 0)).unwrap();
         for n in 0..20u8 {
             let mut echo = vec![kind, 0, 0, 0, 0, 0, 0, n];
@@ -116,8 +127,13 @@ fn records(plane: &Plane) -> BTreeMap<Ends, Counts> {
         let record = &flow.record;
         let low = (record.key.low.to_ip(), record.key.low_port);
         let high = (record.key.high.to_ip(), record.key.high_port);
-        let [forward, backward] = [&record.forward, &record.backward].map(|d| [u64::from(d.packets), d.bytes]);
-        let of_low = if record.state & state::FORWARD_IS_LOW != 0 { [forward, backward] } else { [backward, forward] };
+        let [forward, backward] =
+            [&record.forward, &record.backward].map(|d| [u64::from(d.packets), d.bytes]);
+        let of_low = if record.state & state::FORWARD_IS_LOW != 0 {
+            [forward, backward]
+        } else {
+            [backward, forward]
+        };
         // Neighbour discovery and the like are not compared.
         let icmp = matches!(record.key.protocol(), 1 | 58);
         if icmp && !matches!((low.1, high.1), (0, 8) | (8, 0) | (128, 129) | (129, 128)) {
@@ -144,16 +160,28 @@ struct Case {
 }
 
 fn compare(case: &Case) {
-    let Some(lab) = Lab::new(&["tcpdump", "ethtool"]) else { return };
-    let what = format!("MTU {}, offload {}, {:?}", case.mtu, case.offload, case.mode);
+    let Some(lab) = Lab::new(&["tcpdump", "ethtool"]) else {
+        return;
+    };
+    let what = format!(
+        "MTU {}, offload {}, {:?}",
+        case.mtu, case.offload, case.mode
+    );
     let (client, server) = spaces();
     for (space, name) in [(&client, "vc"), (&server, "vs")] {
         space.run(&format!("ip link set dev {name} mtu {}", case.mtu));
         let state = if case.offload { "on" } else { "off" };
-        space.run(&format!("ethtool -K {name} tso {state} gso {state} gro {state}"));
+        space.run(&format!(
+            "ethtool -K {name} tso {state} gso {state} gro {state}"
+        ));
     }
     let pins = lab.pins();
-    let attached = plane::attach_in(&server, &pins, "vs", &plane::request_in(case.mode, 4096, 64));
+    let attached = plane::attach_in(
+        &server,
+        &pins,
+        "vs",
+        &plane::request_in(case.mode, 4096, 64),
+    );
     assert_eq!(attached.native_refused, None);
     let plane = Plane::open(&pins);
     let files = tempfile::tempdir().unwrap();
@@ -181,30 +209,68 @@ fn compare(case: &Case) {
         last == before
     });
     let [on_server, on_client] = dumps.map(Tcpdump::end);
-    let from_client = |packet: &&Seen| ADDRESSES.iter().any(|(from, _)| packet.source.0 == from.parse::<IpAddr>().unwrap());
-    let leaves = on_server.iter().filter(|packet| !from_client(packet)).copied();
+    let from_client = |packet: &&Seen| {
+        ADDRESSES
+            .iter()
+            .any(|(from, _)| packet.source.0 == from.parse::<IpAddr>().unwrap())
+    };
+    let leaves = on_server
+        .iter()
+        .filter(|packet| !from_client(packet))
+        .copied();
     let arrives = on_client.iter().filter(from_client).copied();
-    let largest = on_server.iter().chain(&on_client).map(|packet| packet.bytes).max().unwrap();
-    assert_eq!(largest > case.mtu + 14, case.offload, "{what}: largest frame {largest}");
+    let largest = on_server
+        .iter()
+        .chain(&on_client)
+        .map(|packet| packet.bytes)
+        .max()
+        .unwrap();
+    assert_eq!(
+        largest > case.mtu + 14,
+        case.offload,
+        "{what}: largest frame {largest}"
+    );
     let mut expected = BTreeMap::new();
     // What leaves counts as the segments that it will be cut into.
     capture::add(&mut expected, leaves, capture::as_segments(case.mtu));
     // What arrives counts as the frames that arrived: what the other side sent.
     capture::add(&mut expected, arrives, capture::as_one);
     let counted = records(&plane);
-    assert_eq!(expected.len(), 2 * 5, "{what}: flows in the capture: {expected:#?}");
-    let totals = expected.values().flatten().fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
-    println!("{what}: {} flows, {} packets, {} bytes, largest frame {largest}", expected.len(), totals[0], totals[1]);
+    assert_eq!(
+        expected.len(),
+        2 * 5,
+        "{what}: flows in the capture: {expected:#?}"
+    );
+    let totals = expected
+        .values()
+        .flatten()
+        .fold([0; 2], |sum, one| [sum[0] + one[0], sum[1] + one[1]]);
+    println!(
+        "{what}: {} flows, {} packets, {} bytes, largest frame {largest}",
+        expected.len(),
+        totals[0],
+        totals[1]
+    );
     let account = plane.account();
-    let (contended, refused) = (account.total.event(Event::Contended), account.total.tally(Fate::NotAdmitted));
-    println!("  {contended} contended, {refused:?} not admitted; dropped by the pair {:?} {:?}", client.statistics("vc"), server.statistics("vs"));
+    let (contended, refused) = (
+        account.total.event(Event::Contended),
+        account.total.tally(Fate::NotAdmitted),
+    );
+    println!(
+        "  {contended} contended, {refused:?} not admitted; dropped by the pair {:?} {:?}",
+        client.statistics("vc"),
+        server.statistics("vs")
+    );
     assert_eq!(counted, expected, "{what}: records, capture");
     assert_eq!(plane.account().difference(), (0, 0), "{what}");
     if !case.offload {
         // With nothing merged or cut, the interface's own capture says the same of both ways.
         let mut own = BTreeMap::new();
         capture::add(&mut own, on_server.into_iter(), capture::as_one);
-        assert_eq!(counted, own, "{what}: records, capture of the interface itself");
+        assert_eq!(
+            counted, own,
+            "{what}: records, capture of the interface itself"
+        );
     }
     attach::detach_all(&pins).unwrap();
 }
@@ -212,18 +278,71 @@ fn compare(case: &Case) {
 #[test]
 fn records_equal_the_capture_without_offload() {
     for mtu in [1500, 9000] {
-        compare(&Case { mtu, offload: false, mode: Mode::Native });
+        compare(&Case {
+            mtu,
+            offload: false,
+            mode: Mode::Native,
+        });
     }
 }
 
 #[test]
 fn records_equal_the_capture_with_offload() {
     for mtu in [1500, 9000] {
-        compare(&Case { mtu, offload: true, mode: Mode::Native });
+        compare(&Case {
+            mtu,
+            offload: true,
+            mode: Mode::Native,
+        });
     }
 }
 
 #[test]
 fn records_equal_the_capture_in_generic_mode() {
-    compare(&Case { mtu: 1500, offload: false, mode: Mode::Generic });
+    compare(&Case {
+        mtu: 1500,
+        offload: false,
+        mode: Mode::Generic,
+    });
+}
+
+/// What a virtual machine sends through its host says how long the segments are to be,
+/// and not how many: nobody has counted them when it passes the egress hook.
+#[test]
+fn a_large_frame_of_a_virtual_machine_counts_as_its_segments() {
+    let Some(lab) = Lab::new(&[]) else { return };
+    let (client, server) = spaces();
+    let pins = lab.pins();
+    let attached = plane::attach_in(&server, &pins, "vs", &plane::request(64, 16));
+    let plane = Plane::open(&pins);
+    let raw = server.within(|| Raw::of_a_virtual_machine("vs"));
+    let listener = client.within(|| Raw::listener("vc"));
+    const SEGMENT: usize = 1000;
+    let (from, to) = (v4([10, 0, 0, 2], 80), v4([10, 0, 0, 1], 5000));
+    // Of nine and a half segments, of one, and of one and a bit.
+    for payload in [SEGMENT * 9 + 500, SEGMENT, SEGMENT + 1] {
+        raw.send_to_be_cut(
+            &tcp_frame(from, to, ACK, &vec![7; payload]),
+            54,
+            SEGMENT as u16,
+        );
+    }
+    let mut arrived = 0;
+    while let Some(frame) = listener.receive(Duration::from_millis(300)) {
+        arrived += usize::from(frame.len() > 54 && frame[23] == TCP);
+    }
+    assert_eq!(arrived, 3, "frames, uncut, for the pair takes them whole");
+    let key = plane::key(from, to, TCP, attached.interface.index);
+    let records = plane.records_of(&key);
+    let record = &records[0].record;
+    let payload = (SEGMENT * 11 + 501) as u64;
+    assert_eq!(
+        (record.forward.packets, record.forward.payload),
+        (10 + 1 + 2, payload)
+    );
+    assert_eq!(record.forward.bytes, payload + 13 * 54);
+    assert_eq!(
+        (record.forward.payload_min, record.forward.payload_max),
+        (1, SEGMENT as u16)
+    );
 }

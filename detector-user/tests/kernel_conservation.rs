@@ -1,7 +1,11 @@
 //! Conservation in the kernel: whatever two CPUs send at once into a table that is far
 //! too small, while a third party gives flows up and changes verdicts, every packet and
 //! every byte is in exactly one record or under exactly one fate.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
 mod lab;
 
@@ -22,7 +26,10 @@ use detector_common::{
 use detector_user::{
     drain::reader::Which,
     enforce::target::Target,
-    wire::{attach::{Mode, Request}, load::Settings},
+    wire::{
+        attach::{Mode, Request},
+        load::Settings,
+    },
 };
 use lab::{
     Lab, Random,
@@ -45,7 +52,10 @@ fn mixture(seed: u64) -> Vec<Vec<u8>> {
     for n in 0..4096u64 {
         let host = random.below(600) as u16;
         let size = random.below(1400) as usize;
-        let a = v4([10, 1, (host >> 8) as u8, host as u8], 1024 + random.below(8) as u16);
+        let a = v4(
+            [10, 1, (host >> 8) as u8, host as u8],
+            1024 + random.below(8) as u16,
+        );
         let b = v4([10, 2, 0, random.below(4) as u8], 80);
         let (c, d) = (v6(host, 4000), v6(1000, 53));
         let body = &payload[..size];
@@ -61,13 +71,23 @@ fn mixture(seed: u64) -> Vec<Vec<u8>> {
             10 => tcp_frame(v4([10, 3, 0, 3], 7), v4([10, 3, 0, 2], 80), SYN, &[]),
             11 => {
                 let tags = [(0x88a8, 7), (0x8100, 9)];
-                tagged(&tags[random.below(2) as usize..], &ip(a, b, UDP, &udp(a, b, body)))
+                tagged(
+                    &tags[random.below(2) as usize..],
+                    &ip(a, b, UDP, &udp(a, b, body)),
+                )
             }
             12 => {
                 let transport = udp(c, d, body);
-                frame(&ipv6(c, d, &[padding_header(60, 16), padding_header(0, 8)], UDP, &transport))
+                frame(&ipv6(
+                    c,
+                    d,
+                    &[padding_header(60, 16), padding_header(0, 8)],
+                    UDP,
+                    &transport,
+                ))
             }
-            13 => fragments(a, b, UDP, n as u16, &[8], &udp(a, b, &payload[..64])).swap_remove((n / 16 % 2) as usize),
+            13 => fragments(a, b, UDP, n as u16, &[8], &udp(a, b, &payload[..64]))
+                .swap_remove((n / 16 % 2) as usize),
             14 => {
                 let mut arp = udp_frame(a, b, body);
                 arp[12..14].copy_from_slice(&[0x08, 0x06]);
@@ -103,7 +123,12 @@ fn meddle(plane: &mut Plane, zone: u32, stop: &AtomicBool) -> (u32, u32) {
         Target::Address(v4([10, 1, 1, 9], 0).0),
         Target::Prefix(plane::prefix("10.1.1.0/25")),
         Target::Prefix(plane::prefix("fd00::/120")),
-        Target::Flow(plane::key(v4([10, 3, 0, 1], 7), v4([10, 3, 0, 2], 80), TCP, zone)),
+        Target::Flow(plane::key(
+            v4([10, 3, 0, 1], 7),
+            v4([10, 3, 0, 2], 80),
+            TCP,
+            zone,
+        )),
         Target::Signature(Signature {
             payload: Range { min: 700, max: 800 },
             any_protocol: 0,
@@ -120,7 +145,12 @@ fn meddle(plane: &mut Plane, zone: u32, stop: &AtomicBool) -> (u32, u32) {
             }
         }
         let target = targets[random.below(targets.len() as u64) as usize];
-        let action = [Action::DROP, Action::RATE_LIMIT, Action::QUARANTINE, Action::PASS];
+        let action = [
+            Action::DROP,
+            Action::RATE_LIMIT,
+            Action::QUARANTINE,
+            Action::PASS,
+        ];
         let order = plane::order(target, action[random.below(4) as usize]);
         let mut writer = plane.writer();
         if random.below(3) == 0 {
@@ -151,8 +181,15 @@ fn assert_closed(plane: &Plane, what: &str) {
         println!("  {:18} {}", event.name(), account.total.event(event));
     }
     println!("  in records         {:?}", account.in_records);
-    assert_eq!(account.table.torn, 0, "{what}: a record is locked though nothing runs");
-    assert_eq!(account.difference(), (0, 0), "{what}: seen less accounted for");
+    assert_eq!(
+        account.table.torn, 0,
+        "{what}: a record is locked though nothing runs"
+    );
+    assert_eq!(
+        account.difference(),
+        (0, 0),
+        "{what}: seen less accounted for"
+    );
 }
 
 #[test]
@@ -162,7 +199,10 @@ fn two_cpus_sending_into_a_tiny_table_lose_nothing() {
         let (from, to) = (Space::new(), Space::new());
         veth((&from, "a"), (&to, "b"));
         let pins = lab.pins();
-        let request = Request { mode: Mode::Native, ..plane::request(slots, 64) };
+        let request = Request {
+            mode: Mode::Native,
+            ..plane::request(slots, 64)
+        };
         let attached = plane::attach_in(&to, &pins, "b", &request);
         let mut plane = Plane::open(&pins);
         let (barrier, stop) = (Barrier::new(2), AtomicBool::new(false));
@@ -194,7 +234,9 @@ fn two_cpus_sending_into_a_tiny_table_lose_nothing() {
             (sent, meddler.join().unwrap())
         });
         let rate = packets as f64 / SENDING.as_secs_f64();
-        println!("{slots} slots: {packets} packets sent ({rate:.0}/s), {given_up} flows given up, {changed} verdicts changed");
+        println!(
+            "{slots} slots: {packets} packets sent ({rate:.0}/s), {given_up} flows given up, {changed} verdicts changed"
+        );
         assert_closed(&plane, &format!("{slots} slots"));
         let (ingress, egress) = plane.of(attached.interface.index);
         let seen = ingress.tally(Fate::Seen);
@@ -212,7 +254,11 @@ fn two_cpus_sending_into_a_tiny_table_lose_nothing() {
             Fate::DroppedFlow,
             Fate::DroppedSignature,
         ] {
-            assert!(ingress.tally(fate).packets > 0, "{slots} slots: no packet with fate {}", fate.name());
+            assert!(
+                ingress.tally(fate).packets > 0,
+                "{slots} slots: no packet with fate {}",
+                fate.name()
+            );
         }
         assert!(given_up > 100 && changed > 100);
         assert_eq!(
@@ -221,14 +267,25 @@ fn two_cpus_sending_into_a_tiny_table_lose_nothing() {
             "malformed by reason"
         );
         let arps = plane.tables.ethertypes.load(0x0806).packets;
-        assert_eq!(arps, ingress.tally(Fate::NonIp).packets, "non-IP by EtherType");
+        assert_eq!(
+            arps,
+            ingress.tally(Fate::NonIp).packets,
+            "non-IP by EtherType"
+        );
     }
 }
 
 #[test]
 fn two_cpus_on_one_flow_lose_nothing() {
     let Some(lab) = Lab::new(&[]) else { return };
-    let mut plane = Plane::unattached(&lab, Settings { flow_slots: 64, verdict_slots: 64, ..Settings::default() });
+    let mut plane = Plane::unattached(
+        &lab,
+        Settings {
+            flow_slots: 64,
+            verdict_slots: 64,
+            ..Settings::default()
+        },
+    );
     const REPEAT: u32 = 50_000;
     let (a, b) = (v4([10, 3, 0, 1], 7), v4([10, 3, 0, 2], 80));
     let runners = [plane.runner(), plane.runner()];
@@ -270,7 +327,10 @@ fn two_cpus_on_one_flow_lose_nothing() {
             })
             .collect();
         let meddler = scope.spawn(|| meddle(&mut plane, plane::ZONE, &stop));
-        let runs: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        let runs: u64 = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
         stop.store(true, Ordering::Relaxed);
         (runs, meddler.join().unwrap())
     });
@@ -279,5 +339,8 @@ fn two_cpus_on_one_flow_lose_nothing() {
     println!("{runs} runs, {contended} contended, {given_up} flows given up");
     assert_eq!(plane.tally(Fate::Seen).packets, runs, "seen, run");
     assert!(plane.tally(Fate::Ended).packets > 0 && given_up > 100);
-    assert!(plane.tally(Fate::DroppedFlow).packets > 0, "the flow's verdict never dropped");
+    assert!(
+        plane.tally(Fate::DroppedFlow).packets > 0,
+        "the flow's verdict never dropped"
+    );
 }

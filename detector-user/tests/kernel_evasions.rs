@@ -1,7 +1,11 @@
 //! Evasions: whatever this host's own stack takes for a datagram of the sender, in
 //! whatever disguise, is dropped by a verdict on it. Real frames over a veth pair, a real
 //! socket behind.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
 mod lab;
 
@@ -32,7 +36,10 @@ struct Disguise {
 }
 
 fn disguise(name: impl Into<String>, frames: impl Fn(u16) -> Vec<Vec<u8>> + 'static) -> Disguise {
-    Disguise { name: name.into(), frames: Box::new(frames) }
+    Disguise {
+        name: name.into(),
+        frames: Box::new(frames),
+    }
 }
 
 fn body(number: u16) -> Vec<u8> {
@@ -47,11 +54,16 @@ fn priority_tags(n: usize, kind: u16) -> Vec<(u16, u16)> {
 }
 
 fn disguises(from: End, to: End) -> Vec<Disguise> {
-    let mut all = vec![disguise("none", move |n| vec![udp_frame(from, to, &body(n))])];
+    let mut all = vec![disguise("none", move |n| {
+        vec![udp_frame(from, to, &body(n))]
+    })];
     for count in [1, 2] {
         for kind in [0x8100, 0x88a8] {
             all.push(disguise(format!("{count} tags {kind:#x}"), move |n| {
-                vec![tagged(&priority_tags(count, kind), &ip(from, to, UDP, &udp(from, to, &body(n))))]
+                vec![tagged(
+                    &priority_tags(count, kind),
+                    &ip(from, to, UDP, &udp(from, to, &body(n))),
+                )]
             }));
         }
     }
@@ -64,7 +76,10 @@ fn disguises(from: End, to: End) -> Vec<Disguise> {
     if from.0.is_ipv4() {
         for bytes in [4, 20, 40] {
             all.push(disguise(format!("{bytes} bytes of options"), move |n| {
-                let head = V4 { options: &vec![1; bytes], ..V4::default() };
+                let head = V4 {
+                    options: &vec![1; bytes],
+                    ..V4::default()
+                };
                 vec![frame(&ipv4(from, to, UDP, &head, &datagram(n)))]
             }));
         }
@@ -73,11 +88,14 @@ fn disguises(from: End, to: End) -> Vec<Disguise> {
             all.push(disguise(format!("fragments cut at {cuts:?}"), move |n| {
                 fragments(from, to, UDP, n, cuts, &datagram(n))
             }));
-            all.push(disguise(format!("fragments cut at {cuts:?}, last first"), move |n| {
-                let mut frames = fragments(from, to, UDP, n, cuts, &datagram(n));
-                frames.reverse();
-                frames
-            }));
+            all.push(disguise(
+                format!("fragments cut at {cuts:?}, last first"),
+                move |n| {
+                    let mut frames = fragments(from, to, UDP, n, cuts, &datagram(n));
+                    frames.reverse();
+                    frames
+                },
+            ));
         }
         all.push(disguise("no checksum", move |n| {
             let mut datagram = datagram(n);
@@ -88,24 +106,42 @@ fn disguises(from: End, to: End) -> Vec<Disguise> {
         let chains: Vec<(&str, Vec<(u8, Vec<u8>)>)> = vec![
             ("hop-by-hop", vec![padding_header(0, 8)]),
             ("destination options", vec![padding_header(60, 8)]),
-            ("destination options of 256 bytes", vec![padding_header(60, 256)]),
-            ("hop-by-hop and destination options", vec![padding_header(0, 16), padding_header(60, 24)]),
+            (
+                "destination options of 256 bytes",
+                vec![padding_header(60, 256)],
+            ),
+            (
+                "hop-by-hop and destination options",
+                vec![padding_header(0, 16), padding_header(60, 24)],
+            ),
             ("a used-up routing header", vec![(43, vec![0; 8])]),
             ("atomic fragment", vec![(44, vec![0; 8])]),
             ("8 headers", vec![padding_header(60, 8); 8]),
         ];
         for (name, chain) in chains {
-            all.push(disguise(name, move |n| vec![frame(&ipv6(from, to, &chain, UDP, &datagram(n)))]));
+            all.push(disguise(name, move |n| {
+                vec![frame(&ipv6(from, to, &chain, UDP, &datagram(n)))]
+            }));
         }
         for cuts in [&[8][..], &[40], &[8, 16, 24]] {
             all.push(disguise(format!("fragments cut at {cuts:?}"), move |n| {
                 fragments_v6((from, to), &[], UDP, n, cuts, &datagram(n))
             }));
-            all.push(disguise(format!("fragments cut at {cuts:?}, last first, behind options"), move |n| {
-                let mut frames = fragments_v6((from, to), &[padding_header(60, 8)], UDP, n, cuts, &datagram(n));
-                frames.reverse();
-                frames
-            }));
+            all.push(disguise(
+                format!("fragments cut at {cuts:?}, last first, behind options"),
+                move |n| {
+                    let mut frames = fragments_v6(
+                        (from, to),
+                        &[padding_header(60, 8)],
+                        UDP,
+                        n,
+                        cuts,
+                        &datagram(n),
+                    );
+                    frames.reverse();
+                    frames
+                },
+            ));
         }
     }
     all
@@ -116,14 +152,23 @@ fn beyond(from: End, to: End) -> Vec<Disguise> {
     let mut all = Vec::new();
     for count in [3, 4, 8] {
         all.push(disguise(format!("{count} tags"), move |n| {
-            vec![tagged(&priority_tags(count, 0x8100), &ip(from, to, UDP, &udp(from, to, &body(n))))]
+            vec![tagged(
+                &priority_tags(count, 0x8100),
+                &ip(from, to, UDP, &udp(from, to, &body(n))),
+            )]
         }));
     }
     if from.0.is_ipv6() {
         for count in [9, 16] {
             all.push(disguise(format!("{count} headers"), move |n| {
                 let chain = vec![padding_header(60, 8); count];
-                vec![frame(&ipv6(from, to, &chain, UDP, &udp(from, to, &body(n))))]
+                vec![frame(&ipv6(
+                    from,
+                    to,
+                    &chain,
+                    UDP,
+                    &udp(from, to, &body(n)),
+                ))]
             }));
         }
     }
@@ -145,10 +190,18 @@ impl Wire {
         let socket = b.within(|| UdpSocket::bind("[::]:80")).unwrap();
         let witness = b.within(|| UdpSocket::bind("[::]:81")).unwrap();
         socket.set_nonblocking(true).unwrap();
-        witness.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        witness
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         // One CPU and so one queue: nothing overtakes.
         let pinned = lab::pin(0);
-        Self { raw: a.within(|| Raw::sender("va")), socket, witness, number: 0, _pinned: pinned }
+        Self {
+            raw: a.within(|| Raw::sender("va")),
+            socket,
+            witness,
+            number: 0,
+            _pinned: pinned,
+        }
     }
 
     /// Whether a datagram in this disguise reaches the socket.
@@ -162,7 +215,9 @@ impl Wire {
         self.raw.send(&udp_frame(from, to, &body(self.number)));
         let mut buffer = [0; PAYLOAD];
         loop {
-            self.witness.recv(&mut buffer).expect("the datagram that shows that the rest is through");
+            self.witness
+                .recv(&mut buffer)
+                .expect("the datagram that shows that the rest is through");
             if mine(&buffer) {
                 break;
             }
@@ -176,9 +231,16 @@ impl Wire {
 }
 
 fn orders(from: End, to: End, zone: u32) -> Vec<(&'static str, Order)> {
-    let prefix = if from.0.is_ipv4() { "10.0.0.0/24" } else { "fd00::/120" };
+    let prefix = if from.0.is_ipv4() {
+        "10.0.0.0/24"
+    } else {
+        "fd00::/120"
+    };
     let signature = Signature {
-        destination_ports: Range { min: to.1, max: to.1 },
+        destination_ports: Range {
+            min: to.1,
+            max: to.1,
+        },
         any_protocol: 0,
         protocol: UDP,
         spare_established: 0,
@@ -189,16 +251,29 @@ fn orders(from: End, to: End, zone: u32) -> Vec<(&'static str, Order)> {
     vec![
         ("address", order(Target::Address(from.0), Action::DROP)),
         ("quarantine", quarantine),
-        ("prefix", order(Target::Prefix(plane::prefix(prefix)), Action::DROP)),
-        ("flow", order(Target::Flow(key(from, to, UDP, zone)), Action::DROP)),
-        ("signature", order(Target::Signature(signature), Action::DROP)),
+        (
+            "prefix",
+            order(Target::Prefix(plane::prefix(prefix)), Action::DROP),
+        ),
+        (
+            "flow",
+            order(Target::Flow(key(from, to, UDP, zone)), Action::DROP),
+        ),
+        (
+            "signature",
+            order(Target::Signature(signature), Action::DROP),
+        ),
     ]
 }
 
 /// The receiver's namespace: addresses, no neighbour discovery that would delay anything.
 fn receiver(space: &Space) {
     space.set("ipv6/conf/all/disable_ipv6", "0");
-    for (name, value) in [("disable_ipv6", "0"), ("accept_dad", "0"), ("accept_ra", "0")] {
+    for (name, value) in [
+        ("disable_ipv6", "0"),
+        ("accept_dad", "0"),
+        ("accept_ra", "0"),
+    ] {
         space.set(format!("ipv6/conf/vb/{name}"), value);
     }
     space.set("ipv4/conf/all/rp_filter", "0");
@@ -206,7 +281,9 @@ fn receiver(space: &Space) {
     space.run("ip address add 10.0.9.1/16 dev vb");
     space.run("ip address add fd00::901/64 dev vb nodad");
     for near in ["10.0.0.1", "fd00::1"] {
-        space.run(&format!("ip neigh replace {near} lladdr 02:00:00:00:00:0a dev vb"));
+        space.run(&format!(
+            "ip neigh replace {near} lladdr 02:00:00:00:00:0a dev vb"
+        ));
     }
 }
 
@@ -231,7 +308,10 @@ fn open(disguises: fn(End, End) -> Vec<Disguise>) -> Option<Vec<String>> {
         ] {
             for disguise in disguises(from, to) {
                 let what = format!("{mode:?}, {}, {}", from.0, disguise.name);
-                assert!(wire.reaches(&disguise), "{what}: does not arrive without a verdict");
+                assert!(
+                    wire.reaches(&disguise),
+                    "{what}: does not arrive without a verdict"
+                );
                 for (kind, order) in orders(from, to, zone) {
                     plane.writer().add(&order).unwrap();
                     if wire.reaches(&disguise) {
@@ -272,7 +352,9 @@ fn answers(raw: &Raw, listener: &Raw, from: End, frames: &[Vec<u8>]) -> bool {
     }
     let end = std::time::Instant::now() + Duration::from_millis(300);
     while std::time::Instant::now() < end {
-        let Some(frame) = listener.receive(Duration::from_millis(50)) else { continue };
+        let Some(frame) = listener.receive(Duration::from_millis(50)) else {
+            continue;
+        };
         // IPv4 without options, TCP, SYN and ACK, to the port that asked.
         if frame.len() >= 54
             && frame[23] == TCP
@@ -295,7 +377,9 @@ fn a_tiny_fragment_hides_no_flags_from_a_signature() {
     let pins = lab.pins();
     plane::attach_in(&b, &pins, "vb", &plane::request_in(Mode::Native, 4096, 64));
     let mut plane = Plane::open(&pins);
-    let _server = b.within(|| std::net::TcpListener::bind("10.0.9.1:80")).unwrap();
+    let _server = b
+        .within(|| std::net::TcpListener::bind("10.0.9.1:80"))
+        .unwrap();
     let (raw, listener) = a.within(|| (Raw::sender("va"), Raw::listener("va")));
     let to = v4([10, 0, 9, 1], 80);
     let syn = Signature {
@@ -318,8 +402,17 @@ fn a_tiny_fragment_hides_no_flags_from_a_signature() {
         answers(&raw, &listener, from, &frames)
     };
     assert!(ask(None) && ask(Some(&[8])), "unanswered without a verdict");
-    plane.writer().add(&order(Target::Signature(syn), Action::DROP)).unwrap();
+    plane
+        .writer()
+        .add(&order(Target::Signature(syn), Action::DROP))
+        .unwrap();
     assert!(!ask(None), "whole");
-    assert!(!ask(Some(&[8])), "in fragments of which the first has no flags");
-    assert!(!ask(Some(&[16])), "in fragments of which the first has the flags and no whole header");
+    assert!(
+        !ask(Some(&[8])),
+        "in fragments of which the first has no flags"
+    );
+    assert!(
+        !ask(Some(&[16])),
+        "in fragments of which the first has the flags and no whole header"
+    );
 }

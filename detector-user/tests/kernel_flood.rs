@@ -1,6 +1,10 @@
 //! A flood in the kernel: fifty spoofed packets to one legitimate, from ten times as many
 //! sources as the table has slots, on two CPUs; what it costs the legitimate flows.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
 mod lab;
 
@@ -47,7 +51,11 @@ fn client(sort: Sort, n: u64) -> End {
 }
 
 fn protocol(sort: Sort) -> u8 {
-    if matches!(sort, Sort::OneWay) { UDP } else { TCP }
+    if matches!(sort, Sort::OneWay) {
+        UDP
+    } else {
+        TCP
+    }
 }
 
 /// The n-th packet of a legitimate flow.
@@ -57,7 +65,9 @@ fn legitimate(runner: &Runner, sort: Sort, of: u64, n: u64) {
         (Sort::OneWay, _) => assert_eq!(runner.run(&udp_frame(there, here, &[7; 200])), PASS),
         (_, 0) => assert_eq!(runner.run(&tcp_frame(there, here, SYN, &[])), PASS),
         (_, 1) => runner.leaves(&tcp_frame(here, there, SYN | ACK, &[]), 1),
-        (_, n) if n % 2 == 0 => assert_eq!(runner.run(&tcp_frame(there, here, ACK, &[7; 100])), PASS),
+        (_, n) if n % 2 == 0 => {
+            assert_eq!(runner.run(&tcp_frame(there, here, ACK, &[7; 100])), PASS)
+        }
         _ => runner.leaves(&tcp_frame(here, there, ACK, &[7; 1000]), 1),
     }
 }
@@ -80,13 +90,20 @@ struct Flood {
 impl Flood {
     fn new(kind: Kind, seed: u64) -> Self {
         let frame = tcp_frame(v4([198, 0, 0, 0], 0), v4(SERVER.0, SERVER.1), SYN, &[]);
-        Self { kind, random: Random(seed), frame }
+        Self {
+            kind,
+            random: Random(seed),
+            frame,
+        }
     }
 
     fn next(&mut self) -> &[u8] {
         let (number, port) = match self.kind {
             Kind::Tenfold => (self.random.below(10 * u64::from(SLOTS)), 7777),
-            Kind::EverFresh => (self.random.below(1 << 24), 1024 + self.random.below(60_000) as u16),
+            Kind::EverFresh => (
+                self.random.below(1 << 24),
+                1024 + self.random.below(60_000) as u16,
+            ),
         };
         // Source address and port; nobody looks at the checksums.
         self.frame[27..30].copy_from_slice(&(number as u32).to_be_bytes()[1..]);
@@ -103,7 +120,12 @@ fn kept(plane: &Plane, flows: u64) -> [f64; 3] {
     }
     SORTS.map(|sort| {
         let of = |n| {
-            let key = key(client(sort, n), v4(SERVER.0, SERVER.1), protocol(sort), plane::ZONE);
+            let key = key(
+                client(sort, n),
+                v4(SERVER.0, SERVER.1),
+                protocol(sort),
+                plane::ZONE,
+            );
             counted.get(&key).copied().unwrap_or(0)
         };
         (0..flows).map(of).sum::<u64>() as f64 * 100.0 / PACKETS as f64
@@ -114,7 +136,14 @@ fn kept(plane: &Plane, flows: u64) -> [f64; 3] {
 /// each sort keeps.
 fn run(kind: Kind, flows: u64) -> Option<[f64; 3]> {
     let lab = Lab::new(&[])?;
-    let plane = Plane::unattached(&lab, Settings { flow_slots: SLOTS, verdict_slots: 64, ..Settings::default() });
+    let plane = Plane::unattached(
+        &lab,
+        Settings {
+            flow_slots: SLOTS,
+            verdict_slots: 64,
+            ..Settings::default()
+        },
+    );
     let runners = [plane.runner(), plane.runner()];
     const BEFORE: u64 = 4;
     for of in 0..flows {
@@ -181,7 +210,10 @@ fn run(kind: Kind, flows: u64) -> Option<[f64; 3]> {
     assert_eq!(account.difference(), (0, 0));
     // The flood is seen for what it is: what it lost stands with the service it went to.
     let services = plane.tables.services_lost().unwrap();
-    assert_eq!(services[0].destination, detector_common::key::Address::from(v4(SERVER.0, 0).0));
+    assert_eq!(
+        services[0].destination,
+        detector_common::key::Address::from(v4(SERVER.0, 0).0)
+    );
     assert_eq!(services[0].port_protocol >> 16, u32::from(SERVER.1));
     Some(kept)
 }
@@ -189,9 +221,17 @@ fn run(kind: Kind, flows: u64) -> Option<[f64; 3]> {
 #[test]
 fn two_way_flows_keep_their_counts_through_a_flood() {
     for kind in [Kind::Tenfold, Kind::EverFresh] {
-        let Some([established, newcomers, _]) = run(kind, 20) else { return };
-        assert_eq!(established, 100.0, "{kind:?}: established flows keep {established:.2} %");
-        assert!(newcomers >= 99.0, "{kind:?}: newcomers keep {newcomers:.2} %");
+        let Some([established, newcomers, _]) = run(kind, 20) else {
+            return;
+        };
+        assert_eq!(
+            established, 100.0,
+            "{kind:?}: established flows keep {established:.2} %"
+        );
+        assert!(
+            newcomers >= 99.0,
+            "{kind:?}: newcomers keep {newcomers:.2} %"
+        );
     }
 }
 
@@ -200,7 +240,9 @@ fn two_way_flows_keep_their_counts_through_a_flood() {
 #[test]
 fn many_newcomers_at_a_time_in_a_flood() {
     for flows in [100, 400] {
-        let Some([established, ..]) = run(Kind::Tenfold, flows) else { return };
+        let Some([established, ..]) = run(Kind::Tenfold, flows) else {
+            return;
+        };
         assert_eq!(established, 100.0, "{flows} flows");
     }
 }

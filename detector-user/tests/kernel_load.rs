@@ -8,7 +8,9 @@ use detector_user::wire::load::{self, LoadError, Loader, Settings, draw_seed};
 /// Each feature by itself, everything but it, all, none, and what only a capture or
 /// another CPU asks for.
 fn specialisations() -> Vec<u32> {
-    let bits = (0..32).map(|n| 1u32 << n).filter(|bit| feature::ALL & bit != 0);
+    let bits = (0..32)
+        .map(|n| 1u32 << n)
+        .filter(|bit| feature::ALL & bit != 0);
     let mut all: Vec<u32> = vec![feature::ALL, 0, feature::FLOWS | feature::ETHERNET];
     for bit in bits {
         all.push(bit);
@@ -23,11 +25,22 @@ fn specialisations() -> Vec<u32> {
 
 #[test]
 fn every_program_loads_in_every_specialisation() {
-    let settings = Settings { flow_slots: 64, verdict_slots: 64, ..Settings::default() };
+    let settings = Settings {
+        flow_slots: 64,
+        verdict_slots: 64,
+        ..Settings::default()
+    };
     let mut instructions = Vec::new();
     for features in specialisations() {
-        let settings = Settings { features, ..settings };
-        let loader = Loader { pins: None, settings, seed: draw_seed().unwrap() };
+        let settings = Settings {
+            features,
+            ..settings
+        };
+        let loader = Loader {
+            pins: None,
+            settings,
+            seed: draw_seed().unwrap(),
+        };
         let mut ebpf = match loader.open(1, 0) {
             Err(error @ LoadError::Permission { .. }) => return needs::skip(&error.to_string()),
             other => other.unwrap(),

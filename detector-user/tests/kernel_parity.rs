@@ -79,8 +79,18 @@ fn sorted(mut flows: Vec<Flow>) -> Vec<Flow> {
 fn comparable(account: &Account) -> (Vec<u64>, Vec<u64>, Vec<u64>) {
     let c = &account.counters;
     (
-        c.tallies.iter().take(3).flat_map(|t| [t.packets, t.bytes]).collect(),
-        [Event::FlowsCreated, Event::FlowsEnded, Event::ShortTransport].map(|e| c.event(e)).to_vec(),
+        c.tallies
+            .iter()
+            .take(3)
+            .flat_map(|t| [t.packets, t.bytes])
+            .collect(),
+        [
+            Event::FlowsCreated,
+            Event::FlowsEnded,
+            Event::ShortTransport,
+        ]
+        .map(|e| c.event(e))
+        .to_vec(),
         c.malformed.to_vec(),
     )
 }
@@ -91,7 +101,10 @@ fn every_capture_gives_identical_flow_records() {
     if captures.is_empty() {
         return needs::skip("the shared captures are not at ../shared/data/pcap");
     }
-    let settings = Settings { flow_slots: FLOW_SLOTS, ..Settings::default() };
+    let settings = Settings {
+        flow_slots: FLOW_SLOTS,
+        ..Settings::default()
+    };
     let mut kernel = match TestRun::new(settings) {
         Ok(kernel) => kernel,
         Err(error) => return needs::skip(&error.to_string()),
@@ -101,7 +114,12 @@ fn every_capture_gives_identical_flow_records() {
     for path in &captures {
         let (of_kernel, frames) = run(&mut kernel, path);
         let (of_native, _) = run(&mut native, path);
-        assert_eq!(of_kernel.len(), of_native.len(), "{}: flows", path.display());
+        assert_eq!(
+            of_kernel.len(),
+            of_native.len(),
+            "{}: flows",
+            path.display()
+        );
         let (of_kernel, of_native) = (sorted(of_kernel), sorted(of_native));
         for (k, n) in of_kernel.iter().zip(&of_native) {
             assert_eq!(k, n, "{}: in the kernel, natively", path.display());
@@ -113,5 +131,8 @@ fn every_capture_gives_identical_flow_records() {
     assert_eq!(comparable(&kernel), comparable(&native));
     assert_eq!(kernel.ethertypes, native.ethertypes);
     assert!(kernel.is_conserved() && native.is_conserved());
-    println!("{} captures, {all_frames} frames, {all_flows} flows: identical", captures.len());
+    println!(
+        "{} captures, {all_frames} frames, {all_flows} flows: identical",
+        captures.len()
+    );
 }

@@ -1,6 +1,10 @@
 //! What depends on time: expiry without anybody to see to it, and token buckets under
 //! two CPUs.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
 mod lab;
 
@@ -17,7 +21,10 @@ use detector_common::{
 };
 use detector_user::{
     enforce::{target::Target, writer::Order},
-    wire::{load::{Settings, unix_ms}, pins::Pins},
+    wire::{
+        load::{Settings, unix_ms},
+        pins::Pins,
+    },
 };
 use lab::{
     Lab,
@@ -29,14 +36,19 @@ use lab::{
 const SERVER: ([u8; 4], u16) = ([10, 9, 0, 1], 80);
 
 fn settings() -> Settings {
-    Settings { flow_slots: 1024, verdict_slots: 64, ..Settings::default() }
+    Settings {
+        flow_slots: 1024,
+        verdict_slots: 64,
+        ..Settings::default()
+    }
 }
 
 /// What the kernel says it was built with.
 fn configured_hz() -> Option<u32> {
     let output = Command::new("zcat").arg("/proc/config.gz").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
-    text.lines().find_map(|line| line.strip_prefix("CONFIG_HZ=")?.parse().ok())
+    text.lines()
+        .find_map(|line| line.strip_prefix("CONFIG_HZ=")?.parse().ok())
 }
 
 #[test]
@@ -95,10 +107,15 @@ const TIME_TO_LIVE: Duration = Duration::from_millis(1500);
 #[test]
 #[ignore = "the process that writes the verdicts of verdicts_expire_with_nobody_left"]
 fn write_verdicts_and_end() {
-    let Some(arguments) = child::arguments() else { return };
+    let Some(arguments) = child::arguments() else {
+        return;
+    };
     let mut plane = Plane::open(&Pins::new(&arguments[0]));
     for target in targets() {
-        let order = Order { time_to_live: Some(TIME_TO_LIVE), ..order(target, Action::DROP) };
+        let order = Order {
+            time_to_live: Some(TIME_TO_LIVE),
+            ..order(target, Action::DROP)
+        };
         plane.writer().add(&order).unwrap();
     }
 }
@@ -113,9 +130,14 @@ fn verdicts_expire_with_nobody_left() {
     for frame in &frames[2..] {
         assert_eq!(runner.run(frame), PASS);
     }
-    let writer = Child::start("write_verdicts_and_end", &[plane.pins.root().to_str().unwrap()]);
+    let writer = Child::start(
+        "write_verdicts_and_end",
+        &[plane.pins.root().to_str().unwrap()],
+    );
     assert!(writer.end());
-    let until: Vec<u64> = (1..5).map(|slot| plane.tables.verdicts.load(slot).expires_unix_ms).collect();
+    let until: Vec<u64> = (1..5)
+        .map(|slot| plane.tables.verdicts.load(slot).expires_unix_ms)
+        .collect();
     for frame in &frames {
         assert_eq!(runner.run(frame), DROP);
     }
@@ -133,12 +155,17 @@ fn verdicts_expire_with_nobody_left() {
         let late = passed_ms[n].cast_signed() - until[n].cast_signed();
         println!("{}: expired {late} ms after its time", targets()[n]);
         // A jiffy's rounding, and this thread's own delay on a busy machine.
-        assert!((-5..30).contains(&late), "{}: expired {late} ms after its time", targets()[n]);
+        assert!(
+            (-5..30).contains(&late),
+            "{}: expired {late} ms after its time",
+            targets()[n]
+        );
     }
 }
 
-const PACKETS: [u64; 4] = [5_000, 0, 20_000, 8_000];
-const BYTES: [u64; 4] = [0, 2_000_000, 0, 1_000_000];
+/// Low enough that two CPUs offer several times as much on a busy machine too.
+const PACKETS: [u64; 4] = [2_000, 0, 5_000, 2_000];
+const BYTES: [u64; 4] = [0, 600_000, 0, 250_000];
 const SIZES: [[usize; 2]; 4] = [[60, 60], [1400, 400], [60, 1400], [500, 500]];
 
 #[test]
@@ -168,8 +195,9 @@ fn token_buckets_hold_for_ten_seconds_of_two_cpus() {
                 let barrier = &barrier;
                 scope.spawn(move || {
                     let _pinned = lab::pin(cpu);
-                    let frames: Vec<[Vec<u8>; 2]> =
-                        (0..4).map(|n| SIZES[n].map(|bytes| frame_of(n, bytes))).collect();
+                    let frames: Vec<[Vec<u8>; 2]> = (0..4)
+                        .map(|n| SIZES[n].map(|bytes| frame_of(n, bytes)))
+                        .collect();
                     // Of each target: packets offered, packets and bytes passed.
                     let mut counts = [[0; 3]; 4];
                     barrier.wait();
@@ -190,16 +218,30 @@ fn token_buckets_hold_for_ten_seconds_of_two_cpus() {
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     for (n, target) in targets().into_iter().enumerate() {
-        let [offered, packets, bytes] = [0, 1, 2].map(|what| counts[0][n][what] + counts[1][n][what]);
+        let [offered, packets, bytes] =
+            [0, 1, 2].map(|what| counts[0][n][what] + counts[1][n][what]);
         let hits = plane.tables.hits_of(slots[n]).unwrap();
-        assert_eq!((hits.passed_packets, hits.passed_bytes), (packets, bytes), "{target}: hits");
+        assert_eq!(
+            (hits.passed_packets, hits.passed_bytes),
+            (packets, bytes),
+            "{target}: hits"
+        );
         assert_eq!(hits.dropped_packets, offered - packets, "{target}: hits");
-        let (got, want) = if BYTES[n] == 0 { (packets, PACKETS[n]) } else { (bytes, BYTES[n]) };
+        let (got, want) = if BYTES[n] == 0 {
+            (packets, PACKETS[n])
+        } else {
+            (bytes, BYTES[n])
+        };
         let off = got as f64 / (want * SECONDS) as f64 * 100.0 - 100.0;
-        println!("{target}: {offered} offered, {packets} packets and {bytes} bytes passed: {off:+.2} %");
+        println!(
+            "{target}: {offered} offered, {packets} packets and {bytes} bytes passed: {off:+.2} %"
+        );
         assert!(offered > 3 * packets, "{target}: only {offered} offered");
         assert!(off.abs() <= 5.0, "{target}: {off:+.2} % off");
     }
@@ -212,7 +254,10 @@ fn a_bucket_that_two_cpus_fight_for_holds_too() {
     let Some(lab) = Lab::new(&[]) else { return };
     let mut plane = Plane::unattached(&lab, settings());
     let runners = [plane.runner(), plane.runner()];
-    let limit = Order { packets_per_second: RATE, ..order(targets()[0], Action::RATE_LIMIT) };
+    let limit = Order {
+        packets_per_second: RATE,
+        ..order(targets()[0], Action::RATE_LIMIT)
+    };
     let slot = plane.writer().add(&limit).unwrap();
     let frame = frame_of(0, 60);
     // The buckets fill up during the system calls' preparations, which take milliseconds.

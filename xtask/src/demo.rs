@@ -234,7 +234,11 @@ fn keep_going(seconds: u64, detector: &Detector, lab: &mut Lab, stop: &Stop) -> 
     ));
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
-        stop.sleep(Duration::from_secs(1).min(end.saturating_duration_since(Instant::now())))?;
+        let left = end.saturating_duration_since(Instant::now());
+        // Here a signal ends the stay, and nothing else.
+        if stop.sleep(left.min(Duration::from_secs(1))).is_err() {
+            return Ok(());
+        }
         lab.check()?;
     }
     Ok(())

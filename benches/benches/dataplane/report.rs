@@ -1,152 +1,267 @@
-//! The table that a run writes, and prints.
+//! The tables that a run prints and writes.
 
 use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+/// One field of a table.
+#[derive(Clone, Debug)]
+pub enum Cell {
+    /// Not measured, or not applicable.
+    None,
+    /// Words.
+    Text(String),
+    /// A number, with so many decimals.
+    Number(f64, usize),
+    /// A share of 1, shown in per cent.
+    Share(f64),
+    /// Nanoseconds, and how many times the bare program of the same column they are.
+    Cost(u32, f64),
+}
+
+impl Cell {
+    fn shown(&self) -> String {
+        match self {
+            Self::None => "–".to_owned(),
+            Self::Text(text) => text.clone(),
+            Self::Number(n, decimals) => number(*n, *decimals),
+            Self::Share(share) => format!("{:.2} %", share * 100.0),
+            Self::Cost(ns, ratio) => format!("{ns} ({ratio:.1})"),
+        }
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::Text(text) => json!(text),
+            Self::Number(n, _) | Self::Share(n) => json!(n),
+            Self::Cost(ns, ratio) => json!({ "ns": ns, "ratio": ratio }),
+        }
+    }
+}
+
+fn number(n: f64, decimals: usize) -> String {
+    if n >= 1e6 {
+        format!("{:.1} M", n / 1e6)
+    } else {
+        format!("{n:.decimals$}")
+    }
+}
+
+/// A table, with what is to be known of it.
+pub struct Table {
+    title: String,
+    note: String,
+    columns: Vec<String>,
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    pub fn new(title: &str, columns: &[&str]) -> Self {
+        Self {
+            title: title.to_owned(),
+            note: String::new(),
+            columns: columns.iter().map(ToString::to_string).collect(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub fn note(mut self, note: &str) -> Self {
+        note.clone_into(&mut self.note);
+        self
+    }
+
+    pub fn row(&mut self, name: &str, cells: impl IntoIterator<Item = Cell>) {
+        let mut row = vec![Cell::Text(name.to_owned())];
+        row.extend(cells);
+        self.rows.push(row);
+    }
+
+    fn shown(&self) -> String {
+        let mut text = format!("\n## {}\n\n", self.title);
+        if !self.note.is_empty() {
+            text.push_str(&self.note);
+            text.push_str("\n\n");
+        }
+        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+        text.push_str(&line(&self.columns));
+        let right = "---:|".repeat(self.columns.len().saturating_sub(1));
+        text.push_str(&format!("|---|{right}\n"));
+        for row in &self.rows {
+            text.push_str(&line(&row.iter().map(Cell::shown).collect::<Vec<_>>()));
+        }
+        text
+    }
+
+    fn value(&self) -> Value {
+        let rows: Vec<Vec<Value>> = self
+            .rows
+            .iter()
+            .map(|row| row.iter().map(Cell::value).collect())
+            .collect();
+        json!({ "title": self.title, "note": self.note, "columns": self.columns, "rows": rows })
+    }
+}
 
 /// A goal, and what was reached.
-pub struct Goal {
-    name: String,
+struct Goal {
+    what: String,
     limit: f64,
     at_least: bool,
     reached: Option<f64>,
 }
 
 impl Goal {
-    pub fn at_most(name: &str, limit: f64, reached: Option<f64>) -> Self {
-        Self { name: name.to_owned(), limit, at_least: false, reached }
+    fn met(&self) -> Option<bool> {
+        let reached = self.reached?;
+        Some(if self.at_least {
+            reached >= self.limit
+        } else {
+            reached <= self.limit
+        })
     }
 
-    pub fn at_least(name: &str, limit: f64, reached: Option<f64>) -> Self {
-        Self { name: name.to_owned(), limit, at_least: true, reached }
-    }
-
-    fn line(&self) -> String {
+    fn shown(&self) -> String {
         let sign = if self.at_least { '≥' } else { '≤' };
-        let Some(reached) = self.reached else {
-            return format!("| {} | {sign} {} | – | not measured |", self.name, number(self.limit));
+        let reached = self
+            .reached
+            .map_or("–".to_owned(), |reached| number(reached, 2));
+        let met = match self.met() {
+            Some(true) => "met",
+            Some(false) => "**not met**",
+            None => "not measured",
         };
-        let met = if self.at_least { reached >= self.limit } else { reached <= self.limit };
-        let verdict = if met { "met" } else { "**not met**" };
-        format!("| {} | {sign} {} | {} | {verdict} |", self.name, number(self.limit), number(reached))
+        format!(
+            "| {} | {sign} {} | {reached} | {met} |\n",
+            self.what,
+            number(self.limit, 2)
+        )
     }
 }
 
-fn number(n: f64) -> String {
-    if n >= 1e6 {
-        format!("{:.1} M", n / 1e6)
-    } else if n >= 100.0 {
-        format!("{n:.0}")
-    } else {
-        format!("{n:.2}")
-    }
-}
-
-/// The run's report, in Markdown.
+/// All that a run found.
 pub struct Report {
-    body: String,
+    date: String,
+    machine: String,
+    tables: Vec<Table>,
     goals: Vec<Goal>,
     remarks: Vec<String>,
 }
 
 impl Report {
-    pub fn new() -> Self {
-        Self { body: String::new(), goals: Vec::new(), remarks: Vec::new() }
-    }
-
-    pub fn goal(&mut self, goal: Goal) {
-        self.goals.push(goal);
-    }
-
-    pub fn remark(&mut self, text: &str) {
-        if !self.remarks.iter().any(|remark| remark == text) {
-            self.remarks.push(text.to_owned());
-        }
-    }
-
-    fn line(&mut self, text: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.body, "{text}");
-    }
-
-    pub fn packets(&mut self, sets: &[&str], rows: &[(&str, Vec<Option<u32>>)]) {
-        self.line("\n## A packet, ns (× bare drop behind the same harness)\n");
-        self.line(&format!("| program | {} |", sets.join(" | ")));
-        self.line(&format!("|---|{}", "---|".repeat(sets.len())));
-        let Some((_, bare)) = rows.first() else { return };
-        for (name, costs) in rows {
-            let cells: Vec<String> = costs
-                .iter()
-                .zip(bare)
-                .map(|(cost, bare)| match (cost, bare) {
-                    (Some(cost), Some(bare)) => {
-                        format!("{cost} ({:.1})", f64::from(*cost) / f64::from(*bare))
-                    }
-                    _ => "–".to_owned(),
-                })
-                .collect();
-            self.line(&format!("| {name} | {} |", cells.join(" | ")));
-        }
-        self.line("\nFrom 1 k flows on a mutator in front gives each packet its source; it is in the bare drop too.");
-    }
-
-    pub fn flood(&mut self, rows: &[(&str, f64, f64)]) {
-        self.line("\n## Legitimate packet counts kept in a flood\n");
-        self.line("50 spoofed packets to one legitimate, 2 M sources, 131,072 slots or entries, 10,000 flows of 20 packets.\n");
-        self.line("| flows | detector | LRU_HASH |\n|---|---|---|");
-        for (name, detector, lru) in rows {
-            self.line(&format!("| {name} | {:.2} % | {:.2} % |", detector * 100.0, lru * 100.0));
-        }
-    }
-
-    pub fn drain(&mut self, rows: &[(&str, u32, f64, f64)]) {
-        self.line("\n## Reading every live flow, ns a flow\n");
-        self.line("| flows | live | mapped table | BPF_MAP_LOOKUP_BATCH on LRU_HASH | × |\n|---|---|---|---|---|");
-        for (name, live, ns, batch) in rows {
-            self.line(&format!("| {name} | {live} | {ns:.1} | {batch:.1} | {:.0} |", batch / ns));
-        }
-    }
-
-    pub fn replay(&mut self, rows: &[(&str, f64)]) {
-        self.line("\n## Native replay from memory, 64-byte frames, one core\n");
-        self.line("| flows | packets a second |\n|---|---|");
-        for (name, rate) in rows {
-            self.line(&format!("| {name} | {} |", number(*rate)));
-        }
-    }
-
-    /// Prints the report, and writes it beside the others.
-    pub fn write(mut self) -> Result<()> {
-        let date = output("date", &["--utc", "+%Y-%m-%d"])?;
-        let kernel = output("uname", &["-r"])?;
+    pub fn new() -> Result<Self> {
         let cpu = fs::read_to_string("/proc/cpuinfo")?
             .lines()
-            .find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()))
+            .find_map(|line| {
+                Some(
+                    line.strip_prefix("model name")?
+                        .split_once(':')?
+                        .1
+                        .trim()
+                        .to_owned(),
+                )
+            })
             .unwrap_or_default();
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            date: output("date", &["--utc", "+%Y-%m-%d"])?,
+            machine: format!("Linux {}, {cpus} × {cpu}", output("uname", &["-r"])?),
+            tables: Vec::new(),
+            goals: Vec::new(),
+            remarks: Vec::new(),
+        })
+    }
 
+    pub fn at_most(&mut self, what: &str, limit: f64, reached: Option<f64>) {
+        self.goals.push(Goal {
+            what: what.to_owned(),
+            limit,
+            at_least: false,
+            reached,
+        });
+    }
+
+    pub fn at_least(&mut self, what: &str, limit: f64, reached: Option<f64>) {
+        self.goals.push(Goal {
+            what: what.to_owned(),
+            limit,
+            at_least: true,
+            reached,
+        });
+    }
+
+    /// Something to be known of the run, once.
+    pub fn remark(&mut self, text: String) {
+        if !self.remarks.contains(&text) {
+            self.remarks.push(text);
+        }
+    }
+
+    pub fn table(&mut self, table: Table) {
+        eprint!("{}", table.shown());
+        self.tables.push(table);
+    }
+
+    /// Prints everything, and writes it beside the others if it is complete.
+    pub fn finish(self, complete: bool) -> Result<()> {
         let load = fs::read_to_string("/proc/loadavg")?;
-        let load = load.split_whitespace().next().unwrap_or("?");
+        let load = load.split_whitespace().next().unwrap_or("?").to_owned();
         let mut text = format!(
-            "# Data plane, {date}\n\nLinux {kernel}, {cpu}, load {load} at the end. One pinned CPU; least of several samples. \
-             `cargo bench -p detector-benches`.\n\n## Goals\n\n| what | goal | reached | |\n|---|---|---|---|\n"
+            "# Data plane, {}\n\n{}, load {load} at the end. One pinned CPU, least of several samples. \
+             By `cargo bench -p detector-benches`.\n\n| goal | limit | reached | |\n|---|---:|---:|---|\n",
+            self.date, self.machine
         );
-    
         for goal in &self.goals {
-            let _ = writeln!(text, "{}", goal.line());
+            text.push_str(&goal.shown());
         }
-        for remark in std::mem::take(&mut self.remarks) {
-            self.line(&format!("\n- {remark}"));
+        for table in &self.tables {
+            text.push_str(&table.shown());
         }
-        text.push_str(&self.body);
+        if !self.remarks.is_empty() {
+            text.push_str("\n## Remarks\n\n");
+        }
+        for remark in &self.remarks {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "- {remark}");
+        }
         print!("{text}");
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("results/dataplane-{date}.md"));
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
-        eprintln!("written: {}", path.display());
+        if !complete {
+            return Ok(());
+        }
+        let goals: Vec<Value> = self
+            .goals
+            .iter()
+            .map(|goal| {
+                json!({
+                    "what": goal.what, "limit": goal.limit, "at_least": goal.at_least,
+                    "reached": goal.reached, "met": goal.met(),
+                })
+            })
+            .collect();
+        let value = json!({
+            "date": self.date,
+            "machine": self.machine,
+            "load": load,
+            "goals": goals,
+            "tables": self.tables.iter().map(Table::value).collect::<Vec<_>>(),
+            "remarks": self.remarks,
+        });
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+        fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+        for (ending, content) in [("md", text), ("json", format!("{value:#}\n"))] {
+            let path = folder.join(format!("dataplane-{}.{ending}", self.date));
+            fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+            eprintln!("written: {}", path.display());
+        }
         Ok(())
     }
 }
 
 fn output(program: &str, arguments: &[&str]) -> Result<String> {
-    let output = Command::new(program).args(arguments).output().with_context(|| program.to_owned())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .with_context(|| program.to_owned())?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -1,19 +1,37 @@
 //! What is measured: a program, loaded, and run in place or behind the mutator.
 
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, MapData, ProgramArray},
-    programs::{ProgramFd, Xdp},
+    programs::{ProgramFd, SchedClassifier, Xdp},
 };
-use detector_user::wire::{
-    load::{self, Loader, Settings},
-    tables::Tables,
+use detector_common::{abi::program, verdict::Action};
+use detector_user::{
+    enforce::{
+        target::Target,
+        writer::{Order, Writer},
+    },
+    wire::{
+        clock::Clock,
+        load::{self, Loader, Settings},
+        pins::Pins,
+        tables::Tables,
+    },
 };
 
-static PEERS: &[u8] = include_bytes!("../../ebpf/object/peers.bpf.o");
+use super::scratch::Scratch;
+
+/// Aligned as an ELF reader wants it.
+#[repr(C, align(64))]
+struct Aligned<T: ?Sized>(T);
+
+static PEERS: &Aligned<[u8]> = &Aligned(*include_bytes!("../../ebpf/object/peers.bpf.o"));
 
 /// Entries of the peers' maps, and slots of the detector's table.
 pub const ENTRIES: u32 = 1 << 20;
@@ -44,60 +62,129 @@ pub const MODE_RANDOM: u32 = 1;
 /// `Plan::mode`: one legitimate packet, then `spoofed` spoofed ones.
 pub const MODE_MIXED: u32 = 2;
 
+/// Where a program hangs: a program array takes programs of one kind only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// XDP, fragment-capable.
+    XdpFrags,
+    /// XDP.
+    Xdp,
+    /// TC.
+    Tc,
+}
+
 /// A loaded program.
 pub struct Subject {
     /// As it stands in the table.
     pub name: String,
-    /// Runs behind the mutator that has the fragments flag.
-    pub frags: bool,
-    pub program: ProgramFd,
+    /// Instructions that the verifier looked at.
+    pub verified: Option<u32>,
     /// Keeps maps and programs alive.
     pub ebpf: Ebpf,
+    hook: Hook,
+    program: ProgramFd,
 }
 
 /// A mutator with its next program, and its plan.
 pub struct Mutator {
     program: ProgramFd,
-    _next: ProgramArray<MapData>,
     plan: Array<MapData, Plan>,
+    _next: ProgramArray<MapData>,
     _ebpf: Ebpf,
 }
 
-pub fn peers(entries: u32) -> Result<Ebpf> {
+fn peers(entries: u32) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     for map in ["LRU", "LRU_PERCPU", "HASH"] {
         loader.map_max_entries(map, entries);
     }
-    loader.load(PEERS).context("loading the peers")
+    loader.load(&PEERS.0).context("loading the peers")
 }
 
 impl Subject {
     /// A peer.
-    pub fn peer(name: &str, program: &str, frags: bool, entries: u32) -> Result<Self> {
-        let ebpf = peers(entries)?;
-        Self::from(name, program, frags, ebpf)
+    pub fn peer(name: &str, program: &str, hook: Hook, entries: u32) -> Result<Self> {
+        Self::from(name, program, hook, peers(entries)?)
     }
 
     /// A program of any object.
-    pub fn from(name: &str, program: &str, frags: bool, mut ebpf: Ebpf) -> Result<Self> {
-        let xdp: &mut Xdp = ebpf
+    pub fn from(name: &str, program: &str, hook: Hook, mut ebpf: Ebpf) -> Result<Self> {
+        let found = ebpf
             .program_mut(program)
-            .with_context(|| format!("no program {program}"))?
-            .try_into()?;
-        xdp.load().with_context(|| format!("loading {program}"))?;
-        let program = xdp.fd()?.try_clone()?;
-        Ok(Self { name: name.to_owned(), frags, program, ebpf })
+            .with_context(|| format!("no program {program}"))?;
+        let (fd, info) = if hook == Hook::Tc {
+            let tc: &mut SchedClassifier = found.try_into()?;
+            tc.load().with_context(|| format!("loading {program}"))?;
+            (tc.fd()?.try_clone()?, tc.info()?)
+        } else {
+            let xdp: &mut Xdp = found.try_into()?;
+            xdp.load().with_context(|| format!("loading {program}"))?;
+            (xdp.fd()?.try_clone()?, xdp.info()?)
+        };
+        let verified = info.verified_instruction_count();
+        Ok(Self {
+            name: name.to_owned(),
+            verified,
+            ebpf,
+            hook,
+            program: fd,
+        })
     }
 
-    /// The detector's ingress program, over its own maps.
-    pub fn detector(name: &str, features: u32, slots: u32) -> Result<(Self, Tables)> {
-        let settings = Settings { features, flow_slots: slots, ..Settings::default() };
-        let loader = Loader { pins: None, settings, seed: load::draw_seed()? };
+    /// One of the detector's programs, over its own maps.
+    pub fn detector(name: &str, hook: Hook, features: u32, slots: u32) -> Result<(Self, Tables)> {
+        Self::detector_with(name, hook, features, slots, &[])
+    }
+
+    /// The same, with verdicts that drop in force.
+    pub fn detector_with(
+        name: &str,
+        hook: Hook,
+        features: u32,
+        slots: u32,
+        verdicts: &[Target],
+    ) -> Result<(Self, Tables)> {
+        let scratch = Scratch::new()?;
+        let pins = Pins::new(scratch.path().join("detector"));
+        pins.create()?;
+        let settings = Settings {
+            features,
+            flow_slots: slots,
+            ..Settings::default()
+        };
+        let loader = Loader {
+            pins: Some(&pins),
+            settings,
+            seed: load::draw_seed()?,
+        };
         let mut ebpf = loader.open(0, 0)?;
         loader.initialize(&mut ebpf)?;
-        let program = load::ingress(&mut ebpf)?.fd()?.try_clone()?;
-        let tables = Tables::of(&ebpf)?;
-        Ok((Self { name: name.to_owned(), frags: true, program, ebpf }, tables))
+        if !pins.clock().exists() {
+            let clock: &mut Xdp = ebpf
+                .program_mut(program::CLOCK)
+                .context("no clock")?
+                .try_into()?;
+            clock.pin(pins.clock())?;
+        }
+        let mut tables = Tables::of(&ebpf)?;
+        let clock = Clock::open(&pins)?;
+        for target in verdicts {
+            Writer::unshared(&mut tables, &clock).add(&Order {
+                target: *target,
+                action: Action::DROP,
+                packets_per_second: 0,
+                bytes_per_second: 0,
+                services: Vec::new(),
+                time_to_live: Some(Duration::from_secs(3600)),
+                reason: "measured".to_owned(),
+            })?;
+        }
+        let program = if hook == Hook::Tc {
+            program::EGRESS
+        } else {
+            program::INGRESS
+        };
+        Ok((Self::from(name, program, hook, ebpf)?, tables))
     }
 
     /// The program itself.
@@ -108,15 +195,22 @@ impl Subject {
     /// A mutator in front of it.
     pub fn behind(&self, plan: Plan) -> Result<Mutator> {
         let mut ebpf = peers(1)?;
-        let (program, next) = if self.frags { ("mutate_frags", "NEXT") } else { ("mutate_plain", "NEXT_PLAIN") };
-        let xdp: &mut Xdp = ebpf.program_mut(program).context("no mutator")?.try_into()?;
-        xdp.load()?;
-        let program = xdp.fd()?.try_clone()?;
+        let (program, next) = match self.hook {
+            Hook::XdpFrags => ("mutate_frags", "NEXT"),
+            Hook::Xdp => ("mutate_plain", "NEXT_PLAIN"),
+            Hook::Tc => ("mutate_tc", "NEXT_TC"),
+        };
         let mut plans: Array<_, Plan> = ebpf.take_map("PLAN").context("no plan")?.try_into()?;
         plans.set(0, plan, 0)?;
         let mut next: ProgramArray<_> = ebpf.take_map(next).context("no next")?.try_into()?;
+        let mutator = Self::from("mutator", program, self.hook, ebpf)?;
         next.set(0, &self.program, 0)?;
-        Ok(Mutator { program, _next: next, plan: plans, _ebpf: ebpf })
+        Ok(Mutator {
+            program: mutator.program,
+            plan: plans,
+            _next: next,
+            _ebpf: mutator.ebpf,
+        })
     }
 }
 
@@ -146,8 +240,14 @@ pub fn frame() -> Vec<u8> {
     frame
 }
 
-/// Runs a program `repeat` times over the frame; ns a run.
-pub fn run(program: i32, frame: &[u8], repeat: u32) -> Result<u32> {
+/// What a program returned, and how long a run of it took, ns.
+pub struct Run {
+    pub returned: u32,
+    pub ns: u32,
+}
+
+/// Runs a program `repeat` times over the frame.
+pub fn run(program: i32, frame: &[u8], repeat: u32) -> Result<Run> {
     const BPF_PROG_TEST_RUN: i64 = 10;
     let mut attributes = [0u8; 80];
     attributes[0..4].copy_from_slice(&program.to_ne_bytes());
@@ -156,12 +256,25 @@ pub fn run(program: i32, frame: &[u8], repeat: u32) -> Result<u32> {
     attributes[32..36].copy_from_slice(&repeat.to_ne_bytes());
     // SAFETY: the attributes of this command; the frame outlives the call.
     let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, attributes.as_mut_ptr(), attributes.len())
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_PROG_TEST_RUN,
+            attributes.as_mut_ptr(),
+            attributes.len(),
+        )
     };
     if result != 0 {
         bail!("BPF_PROG_TEST_RUN: {}", std::io::Error::last_os_error());
     }
-    Ok(u32::from_ne_bytes([attributes[36], attributes[37], attributes[38], attributes[39]]))
+    let word = |at: usize| {
+        let mut bytes = [0; 4];
+        bytes.copy_from_slice(&attributes[at..at + 4]);
+        u32::from_ne_bytes(bytes)
+    };
+    Ok(Run {
+        returned: word(4),
+        ns: word(36),
+    })
 }
 
 /// The last CPU: interrupts and other work gather on the first.
@@ -170,9 +283,4 @@ pub fn pin_to_last_cpu() {
     let mut set = rustix::thread::CpuSet::new();
     set.set(cpus - 1);
     let _ = rustix::thread::sched_setaffinity(None, &set);
-}
-
-/// An own descriptor, for system calls of one's own.
-pub fn own(fd: std::os::fd::BorrowedFd<'_>) -> Result<OwnedFd> {
-    Ok(fd.try_clone_to_owned()?)
 }

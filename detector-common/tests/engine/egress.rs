@@ -67,6 +67,24 @@ fn segments_are_counted() {
     assert_eq!(host.check(), Ok(()));
 }
 
+/// A virtual machine's frame: its size is known, the number of its segments is not.
+#[test]
+fn segments_that_nobody_has_counted_are_counted() {
+    let frame = to_peer(&build::tcp((443, 40_000), tcp::ACK, 10_000));
+    let egress = |segments| {
+        let host = Host::new(64);
+        let cut = Segmentation {
+            segments,
+            segment_bytes: 1460,
+        };
+        host.egress(frame.as_slice(), cut);
+        assert_eq!(host.check(), Ok(()));
+        host.record_of(&request_key(&host)).unwrap()
+    };
+    assert_eq!(egress(0), egress(7));
+    assert_eq!(egress(0).totals(), (7, 7 * 54 + 10_000));
+}
+
 #[test]
 fn both_directions_meet_in_one_record() {
     let host = Host::new(64);

@@ -267,13 +267,17 @@ fn segments_that_cannot_be_are_one_packet() {
     let frame = tcp_v4();
     let packet = parse(&frame).unwrap();
     assert_eq!(packet.payload_bytes, 10);
-    for (segments, segment_bytes) in [(0, 0), (0, 4), (1, 0), (1, 10), (2, 10), (3, 5), (9, 9)] {
+    for (segments, segment_bytes) in [(0, 0), (0, 10), (1, 0), (1, 4), (2, 10), (3, 5), (9, 9)] {
         assert_eq!(packet.segmented(segments, segment_bytes), packet);
     }
     let cut = packet.segmented(3, 4);
     assert_eq!((cut.segments, cut.segment_bytes), (3, 4));
     // 14 + 20 + 20 bytes of headers before each of 4, 4 and 2 bytes.
     assert_eq!((cut.wire_bytes, cut.payload_bytes), (3 * 54 + 10, 10));
+    // Segments that nobody has counted.
+    assert_eq!(packet.segmented(0, 4), cut);
+    assert_eq!(packet.segmented(0, 5), packet.segmented(2, 5));
+    assert_eq!(packet.segmented(0, 11), packet);
     // Offloads without a size (SCTP's 0xffff, a stale 0) are left alone, whatever the number.
     for segments in [2, 0xffff, u32::MAX] {
         assert_eq!(packet.segmented(segments, 0xffff), packet);

@@ -57,7 +57,9 @@ pub enum ReplayError {
         total: usize,
     },
     /// Only directories were named, and none has a capture.
-    #[error("no capture found in what was named; name pcap or pcapng files, or a directory that holds some")]
+    #[error(
+        "no capture found in what was named; name pcap or pcapng files, or a directory that holds some"
+    )]
     NoCaptures,
     /// The flows could not be written.
     #[error(transparent)]
@@ -106,7 +108,10 @@ pub fn run(args: &Args) -> Result<(), ReplayError> {
     if !args.kernel {
         return replay(args, Table::new(args.flows_max)).map(drop);
     }
-    let flow_slots = args.flows_max.min(KERNEL_FLOWS_MAX).max(abi::FLOW_SLOTS_MIN).next_power_of_two();
+    let flow_slots = args
+        .flows_max
+        .clamp(abi::FLOW_SLOTS_MIN, KERNEL_FLOWS_MAX)
+        .next_power_of_two();
     let mut kernel = TestRun::new(Settings {
         flow_slots,
         ..Settings::default()

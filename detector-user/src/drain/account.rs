@@ -80,15 +80,27 @@ impl Tables {
             total.merge(&egress);
             let interface = self.interfaces.load(n);
             if interface.index != 0 {
-                interfaces.push(InterfaceAccount { interface, ingress, egress });
+                interfaces.push(InterfaceAccount {
+                    interface,
+                    ingress,
+                    egress,
+                });
             }
         }
-        Ok(Account { interfaces, total, in_records, table, flow_slots: self.records.len() })
+        Ok(Account {
+            interfaces,
+            total,
+            in_records,
+            table,
+            flow_slots: self.records.len(),
+        })
     }
 
     fn counters_of(&self, entry: u32) -> Result<Counters, AccountError> {
         let mut sum = Counters::zeroed();
-        each_cpu(&self.counters, "COUNTERS", entry, |counters: &Counters| sum.merge(counters))?;
+        each_cpu(&self.counters, "COUNTERS", entry, |counters: &Counters| {
+            sum.merge(counters)
+        })?;
         Ok(sum)
     }
 
@@ -114,25 +126,30 @@ impl Tables {
     pub fn services_lost(&self) -> Result<Vec<ServiceCounters>, AccountError> {
         let mut services: Vec<ServiceCounters> = Vec::new();
         for entry in 0..detector_common::abi::SERVICE_SLOTS {
-            each_cpu(&self.services, "SERVICES", entry, |one: &ServiceCounters| {
-                if one.refused_packets == 0 && one.evicted_flows == 0 {
-                    return;
-                }
-                let same = services.iter_mut().rev().find(|s| {
-                    (s.destination, s.port_protocol, s.zone)
-                        == (one.destination, one.port_protocol, one.zone)
-                });
-                match same {
-                    Some(sum) => {
-                        sum.refused_packets += one.refused_packets;
-                        sum.refused_bytes += one.refused_bytes;
-                        sum.evicted_flows += one.evicted_flows;
-                        sum.evicted_packets += one.evicted_packets;
-                        sum.evicted_bytes += one.evicted_bytes;
+            each_cpu(
+                &self.services,
+                "SERVICES",
+                entry,
+                |one: &ServiceCounters| {
+                    if one.refused_packets == 0 && one.evicted_flows == 0 {
+                        return;
                     }
-                    None => services.push(*one),
-                }
-            })?;
+                    let same = services.iter_mut().rev().find(|s| {
+                        (s.destination, s.port_protocol, s.zone)
+                            == (one.destination, one.port_protocol, one.zone)
+                    });
+                    match same {
+                        Some(sum) => {
+                            sum.refused_packets += one.refused_packets;
+                            sum.refused_bytes += one.refused_bytes;
+                            sum.evicted_flows += one.evicted_flows;
+                            sum.evicted_packets += one.evicted_packets;
+                            sum.evicted_bytes += one.evicted_bytes;
+                        }
+                        None => services.push(*one),
+                    }
+                },
+            )?;
         }
         services.sort_by_key(|s| std::cmp::Reverse(s.refused_packets + s.evicted_packets));
         Ok(services)

@@ -60,7 +60,11 @@ impl Tables {
     /// Visits the flows.
     pub fn scan(&self, which: Which, mut visit: impl FnMut(&Snapshot)) -> Pass {
         let mut pass = Pass::default();
-        let mut snapshot = Snapshot { way: 0, class: Class::EMPTY, record: FlowRecord::default() };
+        let mut snapshot = Snapshot {
+            way: 0,
+            class: Class::EMPTY,
+            record: FlowRecord::default(),
+        };
         for index in 0..self.sets.len() {
             for (way, word) in self.sets.words(index).iter().enumerate() {
                 let word = word.load(Ordering::Acquire);
@@ -143,10 +147,12 @@ impl Tables {
     pub fn ways_of(&self, key: &FlowKey) -> impl Iterator<Item = u32> {
         let seed = self.control.load(0).seed;
         let (index, tag) = set::place(key.hash(&seed), self.sets.len() - 1);
-        (0..WAYS).map(move |way| index * WAYS + way).filter(move |way| {
-            let word = self.sets.words(index)[(way % WAYS) as usize].load(Ordering::Acquire);
-            set::matches(word, tag) && self.records.load(*way).key == *key
-        })
+        (0..WAYS)
+            .map(move |way| index * WAYS + way)
+            .filter(move |way| {
+                let word = self.sets.words(index)[(way % WAYS) as usize].load(Ordering::Acquire);
+                set::matches(word, tag) && self.records.load(*way).key == *key
+            })
     }
 
     /// Gives a flow up: its way may be taken by another. Its packets stay counted where

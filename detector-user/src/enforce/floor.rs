@@ -23,13 +23,29 @@ pub fn prefixes() -> Vec<(Prefix, &'static str)> {
         }
     }
     let mut add = |addresses: Vec<IpAddr>, what| {
-        floor.extend(addresses.into_iter().map(|address| (Prefix::host(address), what)));
+        floor.extend(
+            addresses
+                .into_iter()
+                .map(|address| (Prefix::host(address), what)),
+        );
     };
     add(own_addresses(), THIS_HOST);
     add(gateways(), "gateway");
-    add(resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()), "resolver");
-    let session = ["SSH_CONNECTION", "SSH_CLIENT"].iter().find_map(|name| std::env::var(name).ok());
-    add(session.as_deref().and_then(session_peer).into_iter().collect(), "this session");
+    add(
+        resolvers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+        "resolver",
+    );
+    let session = ["SSH_CONNECTION", "SSH_CLIENT"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok());
+    add(
+        session
+            .as_deref()
+            .and_then(session_peer)
+            .into_iter()
+            .collect(),
+        "this session",
+    );
     let mut seen = std::collections::HashSet::new();
     floor.retain(|(prefix, _)| seen.insert(*prefix));
     floor
@@ -99,7 +115,13 @@ fn resolvers(configuration: &str) -> Vec<IpAddr> {
 }
 
 fn session_peer(variable: &str) -> Option<IpAddr> {
-    variable.split_whitespace().next()?.split('%').next()?.parse().ok()
+    variable
+        .split_whitespace()
+        .next()?
+        .split('%')
+        .next()?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]
@@ -116,11 +138,21 @@ mod tests {
     #[test]
     fn system_files_are_read() {
         let table = "Iface\tDestination\tGateway \tFlags\neth0\t00000000\t0102A8C0\t0003\neth0\t0002A8C0\t00000000\t0001\n";
-        assert_eq!(gateways_v4(table).collect::<Vec<_>>(), [IpAddr::from([192, 168, 2, 1])]);
+        assert_eq!(
+            gateways_v4(table).collect::<Vec<_>>(),
+            [IpAddr::from([192, 168, 2, 1])]
+        );
         let table = "00000000000000000000000000000000 00 00000000000000000000000000000000 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 eth0\n";
-        assert_eq!(gateways_v6(table).next().unwrap(), "fe80::1".parse::<IpAddr>().unwrap());
-        let resolv = "# x\nnameserver 192.0.2.53\n nameserver fe80::1%eth0\nnameserver x\noptions y\n";
+        assert_eq!(
+            gateways_v6(table).next().unwrap(),
+            "fe80::1".parse::<IpAddr>().unwrap()
+        );
+        let resolv =
+            "# x\nnameserver 192.0.2.53\n nameserver fe80::1%eth0\nnameserver x\noptions y\n";
         assert_eq!(resolvers(resolv).len(), 2);
-        assert_eq!(session_peer("203.0.113.9 5000 10.0.0.1 22").unwrap(), IpAddr::from([203, 0, 113, 9]));
+        assert_eq!(
+            session_peer("203.0.113.9 5000 10.0.0.1 22").unwrap(),
+            IpAddr::from([203, 0, 113, 9])
+        );
     }
 }

@@ -34,8 +34,11 @@ impl Writer<'_> {
     pub fn never_block(&mut self, prefix: Prefix, origin: Origin) -> Result<(), VerdictError> {
         let key = prefix.key();
         let result =
-            self.tables.never_block.insert(&Key::new(key.bits, key.octets), origin as u32, 0);
-        result.map_err(|error| VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error))?;
+            self.tables
+                .never_block
+                .insert(&Key::new(key.bits, key.octets), origin as u32, 0);
+        result
+            .map_err(|error| VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error))?;
         self.never_block_changed();
         Ok(())
     }
@@ -46,11 +49,19 @@ impl Writer<'_> {
     /// [`VerdictError`].
     pub fn block_again(&mut self, prefix: Prefix) -> Result<bool, VerdictError> {
         let key = prefix.key();
-        let there = match self.tables.never_block.remove(&Key::new(key.bits, key.octets)) {
+        let there = match self
+            .tables
+            .never_block
+            .remove(&Key::new(key.bits, key.octets))
+        {
             Ok(()) => true,
             Err(error) if is_missing(&error) => false,
             Err(error) => {
-                return Err(VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error));
+                return Err(VerdictError::map(
+                    "never-block prefixes",
+                    NEVER_BLOCK_MAX,
+                    &error,
+                ));
             }
         };
         self.never_block_changed();
@@ -64,10 +75,15 @@ impl Writer<'_> {
     pub fn never_blocked(&self) -> Result<Vec<(Prefix, Origin)>, VerdictError> {
         let mut all = Vec::new();
         for entry in self.tables.never_block.iter() {
-            let (key, origin) =
-                entry.map_err(|error| VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error))?;
+            let (key, origin) = entry.map_err(|error| {
+                VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error)
+            })?;
             let address = detector_common::key::Address::from_ipv6(key.data());
-            let origin = if origin == Origin::Floor as u32 { Origin::Floor } else { Origin::Asked };
+            let origin = if origin == Origin::Floor as u32 {
+                Origin::Floor
+            } else {
+                Origin::Asked
+            };
             all.push((Prefix::from_mapped(address, key.prefix_len()), origin));
         }
         all.sort_by_key(|(prefix, _)| prefix.to_string());
@@ -76,7 +92,10 @@ impl Writer<'_> {
 
     /// Verdicts that found their address unlisted must ask again.
     fn never_block_changed(&mut self) {
-        self.tables.control.half(0, GENERATION).fetch_add(1, Ordering::Release);
+        self.tables
+            .control
+            .half(0, GENERATION)
+            .fetch_add(1, Ordering::Release);
         let any = self.tables.never_block.iter().next().is_some();
         self.set_active(active::NEVER_BLOCK, any);
     }

@@ -39,7 +39,11 @@ pub struct TargetError {
 }
 
 fn wrong(what: &'static str, given: &str, expected: &'static str) -> TargetError {
-    TargetError { what, given: given.to_owned(), expected }
+    TargetError {
+        what,
+        given: given.to_owned(),
+        expected,
+    }
 }
 
 impl Prefix {
@@ -52,30 +56,44 @@ impl Prefix {
         let width = if address.is_ipv4() { 32 } else { 128 };
         if bits > width {
             let given = format!("{address}/{bits}");
-            return Err(wrong("prefix", &given, "at most 32 bits for IPv4 and 128 for IPv6"));
+            return Err(wrong(
+                "prefix",
+                &given,
+                "at most 32 bits for IPv4 and 128 for IPv6",
+            ));
         }
         let masked = match address {
-            IpAddr::V4(v4) => {
-                IpAddr::V4((u32::from(v4) & u32::MAX.checked_shl(u32::from(32 - bits)).unwrap_or(0)).into())
-            }
-            IpAddr::V6(v6) => {
-                IpAddr::V6((u128::from(v6) & u128::MAX.checked_shl(u32::from(128 - bits)).unwrap_or(0)).into())
-            }
+            IpAddr::V4(v4) => IpAddr::V4(
+                (u32::from(v4) & u32::MAX.checked_shl(u32::from(32 - bits)).unwrap_or(0)).into(),
+            ),
+            IpAddr::V6(v6) => IpAddr::V6(
+                (u128::from(v6) & u128::MAX.checked_shl(u32::from(128 - bits)).unwrap_or(0)).into(),
+            ),
         };
-        Ok(Self { address: masked, bits })
+        Ok(Self {
+            address: masked,
+            bits,
+        })
     }
 
     /// The one address.
     #[must_use]
     pub fn host(address: IpAddr) -> Self {
         let address = address.to_canonical();
-        Self { address, bits: if address.is_ipv4() { 32 } else { 128 } }
+        Self {
+            address,
+            bits: if address.is_ipv4() { 32 } else { 128 },
+        }
     }
 
     /// Bits of the 128 that an address has in maps.
     #[must_use]
     pub fn mapped_bits(self) -> u8 {
-        if self.address.is_ipv4() { self.bits + 96 } else { self.bits }
+        if self.address.is_ipv4() {
+            self.bits + 96
+        } else {
+            self.bits
+        }
     }
 
     /// The address in its layout in maps.
@@ -87,7 +105,10 @@ impl Prefix {
     /// As an LPM trie's key.
     #[must_use]
     pub fn key(self) -> PrefixKey {
-        PrefixKey { bits: u32::from(self.mapped_bits()), octets: self.address().octets() }
+        PrefixKey {
+            bits: u32::from(self.mapped_bits()),
+            octets: self.address().octets(),
+        }
     }
 
     /// From what a map holds.
@@ -96,8 +117,14 @@ impl Prefix {
         let ip = address.to_ip();
         let bits = u8::try_from(bits.min(128)).unwrap_or(128);
         match ip {
-            IpAddr::V4(_) if bits >= 96 => Self { address: ip, bits: bits - 96 },
-            IpAddr::V4(v4) => Self { address: v4.to_ipv6_mapped().into(), bits },
+            IpAddr::V4(_) if bits >= 96 => Self {
+                address: ip,
+                bits: bits - 96,
+            },
+            IpAddr::V4(v4) => Self {
+                address: v4.to_ipv6_mapped().into(),
+                bits,
+            },
             IpAddr::V6(_) => Self { address: ip, bits },
         }
     }
@@ -138,7 +165,13 @@ impl FromStr for Prefix {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let no = || wrong("prefix", text, "write ADDRESS/BITS, such as 192.0.2.0/24 or 2001:db8::/32");
+        let no = || {
+            wrong(
+                "prefix",
+                text,
+                "write ADDRESS/BITS, such as 192.0.2.0/24 or 2001:db8::/32",
+            )
+        };
         let Some((address, bits)) = text.split_once('/') else {
             return Ok(Self::host(text.parse().map_err(|_| no())?));
         };
@@ -168,7 +201,11 @@ pub fn protocol(text: &str) -> Result<u8, TargetError> {
         "esp" => 50,
         "ah" => 51,
         number => number.parse().map_err(|_| {
-            wrong("protocol", text, "tcp, udp, icmp, icmpv6, sctp, dccp, gre, esp, ah or a number to 255")
+            wrong(
+                "protocol",
+                text,
+                "tcp, udp, icmp, icmpv6, sctp, dccp, gre, esp, ah or a number to 255",
+            )
         })?,
     })
 }
@@ -195,9 +232,18 @@ pub fn protocol_name(number: u8) -> String {
 /// # Errors
 /// [`TargetError`].
 pub fn range(text: &str) -> Result<Range, TargetError> {
-    let no = || wrong("range", text, "write N or N-M, each from 0 to 65535, the smaller first");
+    let no = || {
+        wrong(
+            "range",
+            text,
+            "write N or N-M, each from 0 to 65535, the smaller first",
+        )
+    };
     let (min, max) = text.split_once('-').unwrap_or((text, text));
-    let range = Range { min: min.parse().map_err(|_| no())?, max: max.parse().map_err(|_| no())? };
+    let range = Range {
+        min: min.parse().map_err(|_| no())?,
+        max: max.parse().map_err(|_| no())?,
+    };
     if range.min > range.max {
         return Err(no());
     }
@@ -221,7 +267,11 @@ const FLAGS: [(&str, u8); 8] = [
 /// [`TargetError`].
 pub fn flags(text: &str) -> Result<(u8, u8), TargetError> {
     let no = || {
-        wrong("set of TCP flags", text, "write flags that must be set and, with !, that must not: syn,!ack; none for none")
+        wrong(
+            "set of TCP flags",
+            text,
+            "write flags that must be set and, with !, that must not: syn,!ack; none for none",
+        )
     };
     if text.eq_ignore_ascii_case("none") {
         return Ok((0xff, 0));
@@ -232,7 +282,10 @@ pub fn flags(text: &str) -> Result<(u8, u8), TargetError> {
             Some(name) => (false, name),
             None => (true, part),
         };
-        let (_, bit) = FLAGS.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).ok_or_else(no)?;
+        let (_, bit) = FLAGS
+            .iter()
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .ok_or_else(no)?;
         if mask & bit != 0 {
             return Err(no());
         }
@@ -284,7 +337,12 @@ impl fmt::Display for Target {
 }
 
 fn signature_text(s: &Signature, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let bits = s.destination_mask.words.iter().map(|w| w.count_ones()).sum();
+    let bits = s
+        .destination_mask
+        .words
+        .iter()
+        .map(|w| w.count_ones())
+        .sum();
     write!(f, "to {}", Prefix::from_mapped(s.destination, bits))?;
     if s.any_protocol == 0 {
         write!(f, " {}", protocol_name(s.protocol))?;
@@ -308,7 +366,13 @@ fn signature_text(s: &Signature, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown: Vec<String> = FLAGS
             .iter()
             .filter(|(_, bit)| s.flags_mask & bit != 0)
-            .map(|(name, bit)| if s.flags & bit != 0 { (*name).to_owned() } else { format!("!{name}") })
+            .map(|(name, bit)| {
+                if s.flags & bit != 0 {
+                    (*name).to_owned()
+                } else {
+                    format!("!{name}")
+                }
+            })
             .collect();
         write!(f, " flags {}", shown.join(","))?;
     }
@@ -335,7 +399,11 @@ mod tests {
             let prefix: Prefix = text.parse().unwrap();
             assert_eq!(prefix.to_string(), shown);
             assert_eq!(prefix.mapped_bits(), bits, "{text}");
-            assert_eq!(Prefix::from_mapped(prefix.address(), u32::from(bits)), prefix, "{text}");
+            assert_eq!(
+                Prefix::from_mapped(prefix.address(), u32::from(bits)),
+                prefix,
+                "{text}"
+            );
         }
         for text in ["10.0.0.0/33", "x", "10.0.0.0/", "::/129", "10.0.0.0/-1", ""] {
             assert!(text.parse::<Prefix>().is_err(), "{text}");
@@ -352,7 +420,13 @@ mod tests {
         assert_eq!(flags("none").unwrap(), (0xff, 0));
         assert!(flags("syn,syn").is_err() && flags("foo").is_err() && flags("").is_err());
         assert_eq!(range("80").unwrap(), Range { min: 80, max: 80 });
-        assert_eq!(range("1-65535").unwrap(), Range { min: 1, max: 65_535 });
+        assert_eq!(
+            range("1-65535").unwrap(),
+            Range {
+                min: 1,
+                max: 65_535
+            }
+        );
         assert!(range("2-1").is_err() && range("65536").is_err() && range("-").is_err());
         assert_eq!(protocol("UDP").unwrap(), 17);
         assert_eq!(protocol("89").unwrap(), 89);

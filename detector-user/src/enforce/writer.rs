@@ -124,7 +124,11 @@ impl From<LoadError> for VerdictError {
 impl VerdictError {
     pub(super) fn map(map: &'static str, entries: u32, error: &MapError) -> Self {
         let cause = crate::wire::load::chain(error);
-        Self::Map { map, entries, cause }
+        Self::Map {
+            map,
+            entries,
+            cause,
+        }
     }
 }
 
@@ -140,14 +144,26 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// [`VerdictError::Tables`].
-    pub fn new(pins: &Pins, tables: &'a mut Tables, clock: &'a Clock) -> Result<Self, VerdictError> {
+    pub fn new(
+        pins: &Pins,
+        tables: &'a mut Tables,
+        clock: &'a Clock,
+    ) -> Result<Self, VerdictError> {
         let lock = pins.lock()?;
-        Ok(Self { tables, clock, _lock: Some(lock) })
+        Ok(Self {
+            tables,
+            clock,
+            _lock: Some(lock),
+        })
     }
 
     /// Over tables that only this process has.
     pub fn unshared(tables: &'a mut Tables, clock: &'a Clock) -> Self {
-        Self { tables, clock, _lock: None }
+        Self {
+            tables,
+            clock,
+            _lock: None,
+        }
     }
 
     /// Writes a verdict in place of any on the same target; its slot.
@@ -171,11 +187,13 @@ impl<'a> Writer<'a> {
         }
         let former = former.filter(|slot| self.kind_of(*slot) != Kind::FREE);
         // With no slot free, a verdict is renewed where it is.
-        let slot = free
-            .or(former)
-            .ok_or(VerdictError::Full { slots: self.tables.verdicts.len() - 1 })?;
+        let slot = free.or(former).ok_or(VerdictError::Full {
+            slots: self.tables.verdicts.len() - 1,
+        })?;
         let number = match former.map(|slot| self.tables.verdicts.load(slot)) {
-            Some(verdict) if verdict.kind == Kind::SIGNATURE => Some(u32::from(verdict.target.low_port)),
+            Some(verdict) if verdict.kind == Kind::SIGNATURE => {
+                Some(u32::from(verdict.target.low_port))
+            }
             _ => signatures::free(self.tables),
         };
         self.reset_hits(slot)?;
@@ -227,20 +245,34 @@ impl<'a> Writer<'a> {
             Target::Address(ip) => {
                 let key = Address::from(*ip).octets();
                 if self.tables.address_verdicts.get(&key, 0).ok() == Some(slot) {
-                    gone(self.tables.address_verdicts.remove(&key), "addresses", self.tables.verdicts.len())?;
+                    gone(
+                        self.tables.address_verdicts.remove(&key),
+                        "addresses",
+                        self.tables.verdicts.len(),
+                    )?;
                 }
             }
             Target::Prefix(prefix) => {
                 let key = prefix.key();
                 let key = Key::new(key.bits, key.octets);
-                gone(self.tables.prefix_verdicts.remove(&key), "prefixes", abi::PREFIX_VERDICTS_MAX)?;
+                gone(
+                    self.tables.prefix_verdicts.remove(&key),
+                    "prefixes",
+                    abi::PREFIX_VERDICTS_MAX,
+                )?;
             }
             Target::Flow(key) => {
                 let bytes: [u8; size_of::<FlowKey>()] = bytemuck::cast(*key);
-                gone(self.tables.flow_verdicts.remove(&bytes), "flows", abi::FLOW_VERDICTS_MAX)?;
+                gone(
+                    self.tables.flow_verdicts.remove(&bytes),
+                    "flows",
+                    abi::FLOW_VERDICTS_MAX,
+                )?;
                 self.mark_record(key, 0);
             }
-            Target::Signature(_) => signatures::clear(self.tables, u32::from(verdict.target.low_port)),
+            Target::Signature(_) => {
+                signatures::clear(self.tables, u32::from(verdict.target.low_port))
+            }
         }
         self.tables.verdicts.store(slot, &Verdict::FREE);
         Ok(verdict.kind)
@@ -303,13 +335,22 @@ impl<'a> Writer<'a> {
                 continue;
             }
             let verdict = self.tables.verdicts.load(slot);
-            let hits = self.tables.hits_of(slot).map_err(|error| VerdictError::Map {
-                map: "hit counters",
-                entries: self.tables.verdicts.len(),
-                cause: error.to_string(),
-            })?;
+            let hits = self
+                .tables
+                .hits_of(slot)
+                .map_err(|error| VerdictError::Map {
+                    map: "hit counters",
+                    entries: self.tables.verdicts.len(),
+                    cause: error.to_string(),
+                })?;
             let expired = verdict.expires_jiffies <= now.jiffies;
-            all.push(Listed { slot, target: self.target(&verdict), verdict, hits, expired });
+            all.push(Listed {
+                slot,
+                target: self.target(&verdict),
+                verdict,
+                hits,
+                expired,
+            });
         }
         Ok(all)
     }
@@ -321,7 +362,10 @@ impl<'a> Writer<'a> {
     pub fn carry(&self) -> Result<Carried, VerdictError> {
         let mut verdicts = self.list()?;
         verdicts.retain(|listed| !listed.expired);
-        Ok(Carried { verdicts, never_block: self.never_blocked()? })
+        Ok(Carried {
+            verdicts,
+            never_block: self.never_blocked()?,
+        })
     }
 
     /// Puts in force what was in force elsewhere, hit counters aside; how many verdicts.
@@ -336,7 +380,10 @@ impl<'a> Writer<'a> {
             let slots = self.tables.verdicts.len() - 1;
             let slot = self.free_slot().ok_or(VerdictError::Full { slots })?;
             let number = signatures::free(self.tables);
-            let mut verdict = Verdict { cleared_generation: 0, ..listed.verdict };
+            let mut verdict = Verdict {
+                cleared_generation: 0,
+                ..listed.verdict
+            };
             if verdict.kind == Kind::SIGNATURE {
                 verdict.target.low_port = number.ok_or(VerdictError::SignaturesFull)? as u16;
             }
@@ -351,19 +398,23 @@ impl<'a> Writer<'a> {
     #[must_use]
     pub fn find(&self, target: &Target) -> Option<u32> {
         match target {
-            Target::Address(ip) => {
-                self.tables.address_verdicts.get(&Address::from(*ip).octets(), 0).ok()
-            }
+            Target::Address(ip) => self
+                .tables
+                .address_verdicts
+                .get(&Address::from(*ip).octets(), 0)
+                .ok(),
             Target::Flow(key) => {
                 let bytes: [u8; size_of::<FlowKey>()] = bytemuck::cast(*key);
                 self.tables.flow_verdicts.get(&bytes, 0).ok()
             }
             // A trie's lookup finds the longest prefix, which may be another one.
-            Target::Prefix(_) | Target::Signature(_) => (1..self.tables.verdicts.len()).find(|slot| {
-                let kind = self.kind_of(*slot);
-                (kind == Kind::PREFIX || kind == Kind::SIGNATURE)
-                    && self.target(&self.tables.verdicts.load(*slot)) == *target
-            }),
+            Target::Prefix(_) | Target::Signature(_) => {
+                (1..self.tables.verdicts.len()).find(|slot| {
+                    let kind = self.kind_of(*slot);
+                    (kind == Kind::PREFIX || kind == Kind::SIGNATURE)
+                        && self.target(&self.tables.verdicts.load(*slot)) == *target
+                })
+            }
         }
     }
 
@@ -385,11 +436,18 @@ impl<'a> Writer<'a> {
     }
 
     fn reset_hits(&mut self, slot: u32) -> Result<(), VerdictError> {
-        let failed = |cause: String| VerdictError::Map { map: "hit counters", entries: slot, cause };
+        let failed = |cause: String| VerdictError::Map {
+            map: "hit counters",
+            entries: slot,
+            cause,
+        };
         let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(error.to_string()))?;
         let zeros = PerCpuValues::try_from(vec![[0u8; size_of::<Hits>()]; cpus])
             .map_err(|error| failed(error.to_string()))?;
-        self.tables.hits.set(slot, zeros, 0).map_err(|error| failed(crate::wire::load::chain(&error)))
+        self.tables
+            .hits
+            .set(slot, zeros, 0)
+            .map_err(|error| failed(crate::wire::load::chain(&error)))
     }
 
     fn verdict(&self, order: &Order, number: Option<u32>, now: Now) -> Verdict {
@@ -400,7 +458,8 @@ impl<'a> Writer<'a> {
             Some(ttl) => {
                 let jiffies = (ttl.as_nanos() * hz).div_ceil(1_000_000_000);
                 (
-                    now.jiffies.saturating_add(u64::try_from(jiffies).unwrap_or(FOREVER)),
+                    now.jiffies
+                        .saturating_add(u64::try_from(jiffies).unwrap_or(FOREVER)),
                     created.saturating_add(u64::try_from(ttl.as_millis()).unwrap_or(FOREVER)),
                 )
             }
@@ -408,9 +467,13 @@ impl<'a> Writer<'a> {
         let mut services = [Service::default(); SERVICES];
         services[..order.services.len()].copy_from_slice(&order.services);
         let (kind, target) = match &order.target {
-            Target::Address(ip) => {
-                (Kind::ADDRESS, FlowKey { low: Address::from(*ip), ..FlowKey::default() })
-            }
+            Target::Address(ip) => (
+                Kind::ADDRESS,
+                FlowKey {
+                    low: Address::from(*ip),
+                    ..FlowKey::default()
+                },
+            ),
             Target::Prefix(prefix) => (
                 Kind::PREFIX,
                 FlowKey {
@@ -422,7 +485,10 @@ impl<'a> Writer<'a> {
             Target::Flow(key) => (Kind::FLOW, *key),
             Target::Signature(_) => (
                 Kind::SIGNATURE,
-                FlowKey { low_port: number.unwrap_or(0) as u16, ..FlowKey::default() },
+                FlowKey {
+                    low_port: number.unwrap_or(0) as u16,
+                    ..FlowKey::default()
+                },
             ),
         };
         let packet_cost = rate::cost(order.packets_per_second);
@@ -446,7 +512,12 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes the maps lead to a slot.
-    fn point(&mut self, target: &Target, slot: u32, number: Option<u32>) -> Result<(), VerdictError> {
+    fn point(
+        &mut self,
+        target: &Target,
+        slot: u32,
+        number: Option<u32>,
+    ) -> Result<(), VerdictError> {
         match target {
             Target::Address(ip) => {
                 let entries = self.tables.verdicts.len();
@@ -466,9 +537,12 @@ impl<'a> Writer<'a> {
             }
             Target::Flow(key) => {
                 let bytes: [u8; size_of::<FlowKey>()] = bytemuck::cast(*key);
-                self.tables.flow_verdicts.insert(bytes, slot, 0).map_err(|error| {
-                    VerdictError::map("flow verdicts", abi::FLOW_VERDICTS_MAX, &error)
-                })?;
+                self.tables
+                    .flow_verdicts
+                    .insert(bytes, slot, 0)
+                    .map_err(|error| {
+                        VerdictError::map("flow verdicts", abi::FLOW_VERDICTS_MAX, &error)
+                    })?;
                 self.mark_record(key, slot);
                 Ok(())
             }
@@ -484,7 +558,10 @@ impl<'a> Writer<'a> {
     /// each.
     fn mark_record(&self, key: &FlowKey, slot: u32) {
         for way in self.tables.ways_of(key) {
-            self.tables.records.half(way, RECORD_SLOT).store(slot, Ordering::Release);
+            self.tables
+                .records
+                .half(way, RECORD_SLOT)
+                .store(slot, Ordering::Release);
         }
     }
 
@@ -497,7 +574,10 @@ impl<'a> Writer<'a> {
             Kind::FLOW => Target::Flow(verdict.target),
             Kind::SIGNATURE => {
                 let number = u32::from(verdict.target.low_port) % abi::SIGNATURES_MAX;
-                Target::Signature(Signature { slot: 0, ..self.tables.signatures.load(number) })
+                Target::Signature(Signature {
+                    slot: 0,
+                    ..self.tables.signatures.load(number)
+                })
             }
             _ => Target::Address(verdict.target.low.to_ip()),
         }
@@ -528,7 +608,9 @@ fn check(order: &Order) -> Result<(), VerdictError> {
         return wrong("services belong to a quarantine only");
     }
     if order.services.len() > SERVICES {
-        return wrong(&format!("a quarantine lets at most {SERVICES} services through"));
+        return wrong(&format!(
+            "a quarantine lets at most {SERVICES} services through"
+        ));
     }
     if order.time_to_live == Some(Duration::ZERO) {
         return wrong("a time to live of 0 would expire at once");

@@ -83,7 +83,9 @@ impl Prefix {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
     /// Not an address.
-    #[error("{0:?} is not an IPv4 or IPv6 address; give one like 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32")]
+    #[error(
+        "{0:?} is not an IPv4 or IPv6 address; give one like 192.0.2.1, 10.0.0.0/8 or 2001:db8::/32"
+    )]
     Address(String),
     /// Not a prefix length of the address's family.
     #[error("{length:?} is not a prefix length from 0 to {max}")]
@@ -235,6 +237,11 @@ mod tests {
         for text in ["65536", "9-8", "-", "a", "1-2-3"] {
             assert!(text.parse::<Ports>().is_err(), "{text}");
         }
-        assert!(parse_protocol("\u{1b}[2J").unwrap_err().to_string().contains("\\u{1b}"));
+        assert!(
+            parse_protocol("\u{1b}[2J")
+                .unwrap_err()
+                .to_string()
+                .contains("\\u{1b}")
+        );
     }
 }

@@ -3,8 +3,8 @@
 //! The native [`Table`] runs the kernel's own record and update over the frames of a capture. It is one [`FrameSink`];
 //! the kernel programs, fed through `BPF_PROG_TEST_RUN`, can be another: whoever replays does not see the difference.
 
-pub mod community_id;
 mod collect;
+pub mod community_id;
 mod filter;
 mod index;
 mod memory;

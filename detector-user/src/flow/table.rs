@@ -189,13 +189,9 @@ impl Table {
             && self.records.make_room()
             && self.index.insert(pending.hash, number)
         {
-            self.records.push().begin(
-                &pending.key,
-                pending.from_low,
-                None,
-                packet,
-                pending.now_us,
-            );
+            self.records
+                .push()
+                .begin(&pending.key, pending.from_low, None, packet, pending.now_us);
             self.event(Event::FlowsCreated);
         } else {
             let (packets, bytes) = (packet.segments.into(), packet.wire_bytes.into());

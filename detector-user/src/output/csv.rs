@@ -31,7 +31,8 @@ impl CsvWriter {
     }
 
     pub(super) fn write(&mut self, flow: &Flow) -> Result<(), OutputError> {
-        self.record(flow).map_err(|error| failed(&self.place, error))
+        self.record(flow)
+            .map_err(|error| failed(&self.place, error))
     }
 
     fn record(&mut self, flow: &Flow) -> csv::Result<()> {

@@ -27,10 +27,7 @@ enum To {
     /// Standard output, or something that is no regular file: a pipe, a device.
     Stream(File),
     /// A file that is not yet under its name.
-    Temporary {
-        file: NamedTempFile,
-        path: PathBuf,
-    },
+    Temporary { file: NamedTempFile, path: PathBuf },
 }
 
 impl Destination {

@@ -1,7 +1,9 @@
 //! Why flows could not be written.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::printable;
 
 /// Why flows could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +44,9 @@ pub enum OutputError {
     )]
     ParquetToTerminal,
     /// The Parquet library refuses what it is given.
-    #[error("cannot encode flows as Parquet for {place}: {cause}; this is a defect of this program, please report it")]
+    #[error(
+        "cannot encode flows as Parquet for {place}: {cause}; this is a defect of this program, please report it"
+    )]
     Parquet {
         /// The file, or standard output.
         place: String,
@@ -109,13 +113,16 @@ impl OutputError {
     }
 }
 
+/// A path as messages call it.
 pub(super) fn name(place: &Path) -> String {
-    PathBuf::from(place).display().to_string()
+    printable(&place.to_string_lossy()).into_owned()
 }
 
 fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
-        io::ErrorKind::NotFound => "create the directory first, or check the path for a typing error",
+        io::ErrorKind::NotFound => {
+            "create the directory first, or check the path for a typing error"
+        }
         io::ErrorKind::PermissionDenied => {
             "make the file and its directory writable for this user, or name another place with --output"
         }

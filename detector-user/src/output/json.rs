@@ -49,7 +49,10 @@ impl JsonWriter {
 
     pub(super) fn finish(mut self) -> Result<(), OutputError> {
         if self.array {
-            put(&mut self.destination, if self.first { "[]\n" } else { "\n]\n" })?;
+            put(
+                &mut self.destination,
+                if self.first { "[]\n" } else { "\n]\n" },
+            )?;
         }
         self.destination.finish()
     }

@@ -134,9 +134,7 @@ impl Builder {
     fn new(kind: Kind) -> Self {
         match kind {
             Kind::Text => Self::Text(StringBuilder::new()),
-            Kind::Time => {
-                Self::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
-            }
+            Kind::Time => Self::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
             Kind::U8 => Self::U8(UInt8Builder::new()),
             Kind::U16 => Self::U16(UInt16Builder::new()),
             Kind::U32 => Self::U32(UInt32Builder::new()),

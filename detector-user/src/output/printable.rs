@@ -31,7 +31,13 @@ mod tests {
 
     #[test]
     fn only_what_is_hostile_changes() {
-        assert_eq!(printable("Mitschnitt (Büro) 1.pcap"), "Mitschnitt (Büro) 1.pcap");
-        assert_eq!(printable("a\u{1b}[2J\nb\u{202e}c\u{9b}"), "a\\u{1b}[2J\\nb\\u{202e}c\\u{9b}");
+        assert_eq!(
+            printable("Mitschnitt (Büro) 1.pcap"),
+            "Mitschnitt (Büro) 1.pcap"
+        );
+        assert_eq!(
+            printable("a\u{1b}[2J\nb\u{202e}c\u{9b}"),
+            "a\\u{1b}[2J\\nb\\u{202e}c\\u{9b}"
+        );
     }
 }

@@ -9,9 +9,7 @@ use std::{path::Path, time::SystemTime};
 use aya::programs::{
     LinkOrder, SchedClassifier, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
-    tc::{
-        self, NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcHandle,
-    },
+    tc::{self, NlOptions, SchedClassifierLink, TcAttachOptions, TcAttachType, TcHandle},
     xdp::XdpLink,
 };
 use detector_common::{
@@ -111,7 +109,10 @@ pub enum AttachError {
         remedy: &'static str,
     },
     /// All places for interfaces are taken.
-    #[error("{interface}: {} interfaces are attached already, no more fit; detach one first", detector_common::abi::INTERFACES_MAX)]
+    #[error(
+        "{interface}: {} interfaces are attached already, no more fit; detach one first",
+        detector_common::abi::INTERFACES_MAX
+    )]
     Full {
         /// Where.
         interface: String,
@@ -143,7 +144,11 @@ impl AttachError {
 ///
 /// # Errors
 /// [`AttachError`]; what hung there before goes on hanging.
-pub fn attach(pins: &Pins, interface: &Interface, request: &Request) -> Result<Attached, AttachError> {
+pub fn attach(
+    pins: &Pins,
+    interface: &Interface,
+    request: &Request,
+) -> Result<Attached, AttachError> {
     let _lock = pins.create_and_lock()?;
     let mut request = *request;
     let fresh = !pins.is_populated() || tables::are_half_made(pins);
@@ -171,12 +176,21 @@ fn adopt_sizes(pins: &Pins, request: &mut Request, control: &Control) -> Result<
     let settings = &mut request.settings;
     let sizes = [
         ("flow slots", control.flow_slots, &mut settings.flow_slots),
-        ("verdict slots", control.verdict_slots, &mut settings.verdict_slots),
+        (
+            "verdict slots",
+            control.verdict_slots,
+            &mut settings.verdict_slots,
+        ),
     ];
     for (what, pinned, given) in sizes {
         if request.sizes_given && *given != pinned {
             let path = pins.root().to_owned();
-            return Err(LoadError::Resize { path, what, pinned, given: *given });
+            return Err(LoadError::Resize {
+                path,
+                what,
+                pinned,
+                given: *given,
+            });
         }
         *given = pinned;
     }
@@ -194,7 +208,11 @@ fn attach_locked(
     if !interface.ethernet {
         settings.features &= !feature::ETHERNET;
     }
-    let loader = Loader { pins: Some(pins), settings, seed };
+    let loader = Loader {
+        pins: Some(pins),
+        settings,
+        seed,
+    };
     let zone = interface.index & ZONE_MAX;
     if fresh {
         let mut first = loader.open(zone, 0)?;
@@ -203,8 +221,9 @@ fn attach_locked(
     let tables = Tables::open(pins)?;
     let place = match place(&tables.interfaces, interface.index) {
         Some(place) => place,
-        None => vacate(pins, &tables.interfaces)?
-            .ok_or_else(|| AttachError::Full { interface: interface.name.clone() })?,
+        None => vacate(pins, &tables.interfaces)?.ok_or_else(|| AttachError::Full {
+            interface: interface.name.clone(),
+        })?,
     };
 
     let mut ebpf = loader.open(zone, place * 2)?;
@@ -249,14 +268,21 @@ fn attach_locked(
             attached_unix_ms: since,
         },
     );
-    Ok(Attached { interface: interface.clone(), ingress, egress, replaced, native_refused })
+    Ok(Attached {
+        interface: interface.clone(),
+        ingress,
+        egress,
+        replaced,
+        native_refused,
+    })
 }
 
 /// The interface's place: the one it has, one never used, or a detached one's, whose
 /// counters go on.
 pub(super) fn place(interfaces: &Mapping<config::Interface>, index: u32) -> Option<u32> {
     let all: Vec<config::Interface> = (0..interfaces.len()).map(|n| interfaces.load(n)).collect();
-    let find = |test: &dyn Fn(&config::Interface) -> bool| all.iter().position(test).map(|n| n as u32);
+    let find =
+        |test: &dyn Fn(&config::Interface) -> bool| all.iter().position(test).map(|n| n as u32);
     find(&|i| i.index == index && i.attached == 1)
         .or_else(|| find(&|i| i.index == index))
         .or_else(|| find(&|i| i.index == 0))
@@ -291,7 +317,8 @@ pub(super) fn hang_ingress(
             return Err(AttachError::Refused {
                 interface: interface.name.clone(),
                 what: "XDP natively",
-                cause: "it is attached in generic mode, and programs are swapped in place".to_owned(),
+                cause: "it is attached in generic mode, and programs are swapped in place"
+                    .to_owned(),
                 remedy: "; detach it first (`detector detach --keep-maps` keeps flows and verdicts)",
             });
         }
@@ -328,12 +355,19 @@ pub(super) fn hang_ingress(
         cause,
         remedy: "",
     };
-    let link = xdp.take_link(link).map_err(|error| unpinnable(load::chain(&error)))?;
+    let link = xdp
+        .take_link(link)
+        .map_err(|error| unpinnable(load::chain(&error)))?;
     let link = FdLink::try_from(link).map_err(|_| {
         unpinnable("the kernel gave no BPF link, which could not outlive this process".to_owned())
     })?;
-    link.pin(&pin).map_err(|error| unpinnable(load::chain(&error)))?;
-    let hook = if matches!(used, XdpMode::Skb) { hook::GENERIC } else { hook::NATIVE };
+    link.pin(&pin)
+        .map_err(|error| unpinnable(load::chain(&error)))?;
+    let hook = if matches!(used, XdpMode::Skb) {
+        hook::GENERIC
+    } else {
+        hook::NATIVE
+    };
     Ok((hook, false, refused))
 }
 
@@ -343,9 +377,13 @@ fn hangs_generic(pins: &Pins, interface: &Interface) -> bool {
         .is_ok_and(|hang| hang.is_some_and(|hang| hang.interface == interface.index));
     alive
         && Tables::open(pins).is_ok_and(|tables| {
-            (0..tables.interfaces.len()).map(|n| tables.interfaces.load(n)).any(|entry| {
-                entry.index == interface.index && entry.attached == 1 && entry.ingress == hook::GENERIC
-            })
+            (0..tables.interfaces.len())
+                .map(|n| tables.interfaces.load(n))
+                .any(|entry| {
+                    entry.index == interface.index
+                        && entry.attached == 1
+                        && entry.ingress == hook::GENERIC
+                })
         })
 }
 
@@ -385,9 +423,12 @@ pub(super) fn hang_egress(
     let first = TcAttachOptions::TcxOrder(LinkOrder::first());
     match classifier.attach_with_options(&interface.name, TcAttachType::Egress, first) {
         Ok(id) => {
-            let link = classifier.take_link(id).map_err(|error| refused(load::chain(&error)))?;
+            let link = classifier
+                .take_link(id)
+                .map_err(|error| refused(load::chain(&error)))?;
             let link = FdLink::try_from(link).map_err(|_| refused("no BPF link".to_owned()))?;
-            link.pin(&pin).map_err(|error| refused(load::chain(&error)))?;
+            link.pin(&pin)
+                .map_err(|error| refused(load::chain(&error)))?;
             Ok(hook::TCX)
         }
         // No tcx before Linux 6.6.
@@ -404,7 +445,10 @@ pub(super) fn hang_egress(
 fn gone(interface: &Interface) -> AttachError {
     AttachError::Interface(InterfaceError::Unknown {
         name: interface.name.clone(),
-        present: super::interface::list().into_iter().map(|i| i.name).collect(),
+        present: super::interface::list()
+            .into_iter()
+            .map(|i| i.name)
+            .collect(),
     })
 }
 
@@ -481,7 +525,11 @@ pub fn detach(pins: &Pins, index: u32) -> Result<bool, AttachError> {
             hung = true;
             if entry.egress == hook::CLSACT {
                 let name = name_of(&entry);
-                drop(clsact_link(&Interface { name, index, ethernet: true }));
+                drop(clsact_link(&Interface {
+                    name,
+                    index,
+                    ethernet: true,
+                }));
             }
             entry.attached = 0;
             tables.interfaces.store(n, &entry);
@@ -506,7 +554,11 @@ pub fn detach_all(pins: &Pins) -> Result<Vec<String>, AttachError> {
                 let name = name_of(&entry);
                 if entry.egress == hook::CLSACT {
                     let index = entry.index;
-                    drop(clsact_link(&Interface { name: name.clone(), index, ethernet: true }));
+                    drop(clsact_link(&Interface {
+                        name: name.clone(),
+                        index,
+                        ethernet: true,
+                    }));
                 }
                 names.push(name);
             }
@@ -523,7 +575,11 @@ pub fn detach_all(pins: &Pins) -> Result<Vec<String>, AttachError> {
 /// An entry's interface name.
 #[must_use]
 pub fn name_of(entry: &config::Interface) -> String {
-    let end = entry.name.iter().position(|&b| b == 0).unwrap_or(entry.name.len());
+    let end = entry
+        .name
+        .iter()
+        .position(|&b| b == 0)
+        .unwrap_or(entry.name.len());
     String::from_utf8_lossy(&entry.name[..end]).into_owned()
 }
 
@@ -541,7 +597,10 @@ pub fn hook_name(hook: u8) -> &'static str {
 
 fn ingress_error(interface: &Interface, error: &(dyn std::error::Error + 'static)) -> AttachError {
     match errno(error) {
-        Some(libc::EPERM) => LoadError::Permission { operation: "attaching XDP" }.into(),
+        Some(libc::EPERM) => LoadError::Permission {
+            operation: "attaching XDP",
+        }
+        .into(),
         Some(libc::EBUSY | libc::EEXIST) => AttachError::Busy {
             interface: interface.name.clone(),
             holder: holder::describe(interface),

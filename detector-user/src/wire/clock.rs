@@ -61,7 +61,9 @@ impl Clock {
 pub(super) fn measure(ebpf: &mut Ebpf) -> Result<u32, LoadError> {
     let clock: &mut Xdp = load::find(ebpf, program::CLOCK)?;
     if clock.fd().is_err() {
-        clock.load().map_err(|error| load::refused(program::CLOCK, &error))?;
+        clock
+            .load()
+            .map_err(|error| load::refused(program::CLOCK, &error))?;
     }
     let first = run(clock)?;
     thread::sleep(MEASURE);
@@ -91,5 +93,8 @@ fn run(program: &Xdp) -> Result<Now, LoadError> {
         bytes.copy_from_slice(&out[at..at + 8]);
         u64::from_ne_bytes(bytes)
     };
-    Ok(Now { jiffies: word(0), monotonic_ns: word(8) })
+    Ok(Now {
+        jiffies: word(0),
+        monotonic_ns: word(8),
+    })
 }

@@ -29,7 +29,9 @@ pub fn describe(interface: &Interface) -> String {
         .and_then(|program| program.name_as_str().map(str::to_owned));
     match name {
         // The kernel cuts names.
-        Some(name) if !name.is_empty() && detector_common::abi::program::INGRESS.starts_with(&name) => {
+        Some(name)
+            if !name.is_empty() && detector_common::abi::program::INGRESS.starts_with(&name) =>
+        {
             format!(" (a detector's, by way of another pin directory; program id {id})")
         }
         Some(name) if !name.is_empty() => format!(" ({name}, program id {id})"),

@@ -55,7 +55,9 @@ impl Interface {
             || name == ".."
             || name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control());
         if absurd {
-            return Err(InterfaceError::Name { name: name.to_owned() });
+            return Err(InterfaceError::Name {
+                name: name.to_owned(),
+            });
         }
         read(name).map_err(|_| InterfaceError::Unknown {
             name: name.to_owned(),
@@ -103,7 +105,11 @@ pub fn list() -> Vec<Interface> {
 fn read(name: &str) -> io::Result<Interface> {
     let socket = socket(AddressFamily::INET, SocketType::DGRAM, None)?;
     let index = name_to_index(&socket, name)?;
-    Ok(Interface { name: name.to_owned(), index, ethernet: is_ethernet(&socket, name)? })
+    Ok(Interface {
+        name: name.to_owned(),
+        index,
+        ethernet: is_ethernet(&socket, name)?,
+    })
 }
 
 fn is_ethernet(socket: &OwnedFd, name: &str) -> io::Result<bool> {
@@ -135,7 +141,10 @@ mod tests {
     #[test]
     fn absurd_names_are_refused() {
         for name in ["", "..", "a/b", "a b", "sixteen-bytes-xx", "a\n"] {
-            assert!(matches!(Interface::find(name), Err(InterfaceError::Name { .. })), "{name:?}");
+            assert!(
+                matches!(Interface::find(name), Err(InterfaceError::Name { .. })),
+                "{name:?}"
+            );
         }
         let error = Interface::find("nosuch0").unwrap_err().to_string();
         assert!(error.contains("nosuch0") && error.contains("lo"), "{error}");

@@ -123,7 +123,8 @@ impl Settings {
     /// [`LoadError::Size`] for a size out of range.
     pub fn check(&self) -> Result<(), LoadError> {
         let slots = self.flow_slots;
-        if !slots.is_power_of_two() || !(abi::FLOW_SLOTS_MIN..=abi::FLOW_SLOTS_MAX).contains(&slots) {
+        if !slots.is_power_of_two() || !(abi::FLOW_SLOTS_MIN..=abi::FLOW_SLOTS_MAX).contains(&slots)
+        {
             return Err(LoadError::Size {
                 what: "flow slots",
                 given: slots,
@@ -194,9 +195,14 @@ impl Loader<'_> {
         }
         loader.load(super::object::bytes()).map_err(|error| {
             if is_permission(&error) {
-                LoadError::Permission { operation: "making BPF maps" }
+                LoadError::Permission {
+                    operation: "making BPF maps",
+                }
             } else {
-                LoadError::Refused { program: "the object", cause: chain(&error) }
+                LoadError::Refused {
+                    program: "the object",
+                    cause: chain(&error),
+                }
             }
         })
     }
@@ -218,7 +224,11 @@ impl Loader<'_> {
             created_unix_ms: unix_ms(SystemTime::now()),
             ..Control::default()
         };
-        let fail = |cause: String| LoadError::Map { operation: "mapping", map: map::CONTROL, cause };
+        let fail = |cause: String| LoadError::Map {
+            operation: "mapping",
+            map: map::CONTROL,
+            cause,
+        };
         let Some(aya::maps::Map::Array(data)) = ebpf.map(map::CONTROL) else {
             return Err(fail("not an array in the object".to_owned()));
         };
@@ -282,9 +292,14 @@ where
 
 pub(super) fn refused(program: &'static str, error: &ProgramError) -> LoadError {
     if is_permission(error) {
-        return LoadError::Permission { operation: "loading a BPF program" };
+        return LoadError::Permission {
+            operation: "loading a BPF program",
+        };
     }
-    LoadError::Refused { program, cause: chain(error) }
+    LoadError::Refused {
+        program,
+        cause: chain(error),
+    }
 }
 
 /// Random keys for the flow hash.
@@ -295,7 +310,8 @@ pub fn draw_seed() -> io::Result<HashSeed> {
     let mut bytes = [0u8; size_of::<HashSeed>()];
     let mut filled = 0;
     while filled < bytes.len() {
-        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
+        filled +=
+            rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())?;
     }
     Ok(bytemuck::cast(bytes))
 }
@@ -303,7 +319,8 @@ pub fn draw_seed() -> io::Result<HashSeed> {
 /// Milliseconds since 1970.
 #[must_use]
 pub fn unix_ms(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis() as u64)
 }
 
 /// Whether EPERM lies at the bottom of an error. The verifier's refusals are EACCES, a

@@ -56,10 +56,24 @@ impl<T: Pod> Mapping<T> {
             Access::Write => ProtFlags::READ | ProtFlags::WRITE,
         };
         // SAFETY: a fresh shared mapping at an address of the kernel's choice.
-        let base =
-            unsafe { mmap(std::ptr::null_mut(), bytes, protection, MapFlags::SHARED, map, 0) }?;
+        let base = unsafe {
+            mmap(
+                std::ptr::null_mut(),
+                bytes,
+                protection,
+                MapFlags::SHARED,
+                map,
+                0,
+            )
+        }?;
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { base, bytes, len, access, entry: PhantomData })
+        Ok(Self {
+            base,
+            bytes,
+            len,
+            access,
+            entry: PhantomData,
+        })
     }
 
     /// Number of entries.
@@ -85,7 +99,10 @@ impl<T: Pod> Mapping<T> {
         // SAFETY: within the mapping, which lives as long as self; aligned, since it
         // begins on a page; atomics allow any other writer.
         unsafe {
-            std::slice::from_raw_parts(self.base.as_ptr().add(index as usize * Self::WORDS), Self::WORDS)
+            std::slice::from_raw_parts(
+                self.base.as_ptr().add(index as usize * Self::WORDS),
+                Self::WORDS,
+            )
         }
     }
 
@@ -107,7 +124,10 @@ impl<T: Pod> Mapping<T> {
     /// Where the mapping is for reading only.
     pub fn store(&self, index: u32, entry: &T) {
         assert_eq!(self.access, Access::Write, "a mapping for reading only");
-        for (bytes, word) in bytemuck::bytes_of(entry).chunks_exact(8).zip(self.words(index)) {
+        for (bytes, word) in bytemuck::bytes_of(entry)
+            .chunks_exact(8)
+            .zip(self.words(index))
+        {
             let mut value = [0; 8];
             value.copy_from_slice(bytes);
             word.store(u64::from_ne_bytes(value), Ordering::Relaxed);
@@ -122,7 +142,10 @@ impl<T: Pod> Mapping<T> {
     #[must_use]
     pub fn half(&self, index: u32, offset: usize) -> &AtomicU32 {
         let words = self.words(index);
-        assert!(offset.is_multiple_of(4) && offset < words.len() * 8, "offset {offset}");
+        assert!(
+            offset.is_multiple_of(4) && offset < words.len() * 8,
+            "offset {offset}"
+        );
         // SAFETY: within the entry, aligned to four bytes, accessed atomically.
         unsafe { AtomicU32::from_ptr(words.as_ptr().cast_mut().cast::<u32>().add(offset / 4)) }
     }

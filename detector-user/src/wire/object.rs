@@ -4,8 +4,9 @@
 #[repr(C, align(64))]
 struct Aligned<T: ?Sized>(T);
 
-static OBJECT: &Aligned<[u8]> =
-    &Aligned(*include_bytes!("../../../detector-ebpf/object/detector.bpf.o"));
+static OBJECT: &Aligned<[u8]> = &Aligned(*include_bytes!(
+    "../../../detector-ebpf/object/detector.bpf.o"
+));
 
 /// The object file.
 #[must_use]

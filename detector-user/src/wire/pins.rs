@@ -90,7 +90,11 @@ impl PinError {
 
     pub(super) fn io(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_path_buf();
-        move |cause| Self::Io { operation, path, cause }
+        move |cause| Self::Io {
+            operation,
+            path,
+            cause,
+        }
     }
 }
 
@@ -163,7 +167,9 @@ impl Pins {
         let control = self.map(detector_common::abi::map::CONTROL);
         match control.try_exists() {
             Ok(true) => Ok(()),
-            Ok(false) => Err(PinError::NothingPinned { path: self.root.clone() }),
+            Ok(false) => Err(PinError::NothingPinned {
+                path: self.root.clone(),
+            }),
             Err(cause) => Err(PinError::io("looking for", &control)(cause)),
         }
     }
@@ -173,11 +179,18 @@ impl Pins {
     /// # Errors
     /// [`PinError::NoBpfFs`] where it is not.
     pub fn require_bpf_fs(&self) -> Result<(), PinError> {
-        let existing = self.root.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let kind = statfs(existing)
-            .map_err(|errno| PinError::io("asking for the file system of", existing)(errno.into()))?;
+        let existing = self
+            .root
+            .ancestors()
+            .find(|path| path.exists())
+            .unwrap_or(Path::new("/"));
+        let kind = statfs(existing).map_err(|errno| {
+            PinError::io("asking for the file system of", existing)(errno.into())
+        })?;
         if kind.f_type as u64 != BPF_FS_MAGIC {
-            return Err(PinError::NoBpfFs { path: self.root.clone() });
+            return Err(PinError::NoBpfFs {
+                path: self.root.clone(),
+            });
         }
         Ok(())
     }
@@ -188,7 +201,11 @@ impl Pins {
     /// [`PinError::NoBpfFs`] where the parent is no BPF file system.
     pub fn create(&self) -> Result<(), PinError> {
         self.require_bpf_fs()?;
-        for path in [self.maps(), self.root.join("links"), self.root.join("programs")] {
+        for path in [
+            self.maps(),
+            self.root.join("links"),
+            self.root.join("programs"),
+        ] {
             fs::create_dir_all(&path).map_err(PinError::io("making", &path))?;
         }
         Ok(())
@@ -220,16 +237,24 @@ impl Pins {
     pub fn lock(&self) -> Result<PinLock, PinError> {
         loop {
             let directory = File::open(&self.root).map_err(|cause| match cause.kind() {
-                io::ErrorKind::NotFound => PinError::NothingPinned { path: self.root.clone() },
+                io::ErrorKind::NotFound => PinError::NothingPinned {
+                    path: self.root.clone(),
+                },
                 _ => PinError::io("opening", &self.root)(cause),
             })?;
             flock(&directory, FlockOperation::LockExclusive)
                 .map_err(|errno| PinError::io("locking", &self.root)(errno.into()))?;
             // Who held it before may have removed the directory, and another made a new
             // one: a lock on the old one keeps nobody out.
-            let held = directory.metadata().map_err(PinError::io("looking at", &self.root))?;
-            if fs::metadata(&self.root).is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino())) {
-                return Ok(PinLock { _directory: directory });
+            let held = directory
+                .metadata()
+                .map_err(PinError::io("looking at", &self.root))?;
+            if fs::metadata(&self.root)
+                .is_ok_and(|there| (there.dev(), there.ino()) == (held.dev(), held.ino()))
+            {
+                return Ok(PinLock {
+                    _directory: directory,
+                });
             }
         }
     }
@@ -278,7 +303,11 @@ impl Pins {
         self.remove_children(&self.root.join("programs"), |name| name == "clock")
     }
 
-    fn remove_children(&self, directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), PinError> {
+    fn remove_children(
+        &self,
+        directory: &Path,
+        ours: impl Fn(&str) -> bool,
+    ) -> Result<(), PinError> {
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -327,7 +356,10 @@ impl Pins {
 
 /// The interface of a link's pin.
 fn index_of(name: &str) -> Option<u32> {
-    name.strip_prefix("ingress_").or_else(|| name.strip_prefix("egress_"))?.parse().ok()
+    name.strip_prefix("ingress_")
+        .or_else(|| name.strip_prefix("egress_"))?
+        .parse()
+        .ok()
 }
 
 #[cfg(test)]

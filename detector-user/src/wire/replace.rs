@@ -73,13 +73,20 @@ pub fn replace(pins: &Pins, request: &Request) -> Result<Replaced, ReplaceError>
     result
 }
 
-fn swap(pins: &Pins, next: &Pins, passed: &Pins, request: &Request) -> Result<Replaced, ReplaceError> {
+fn swap(
+    pins: &Pins,
+    next: &Pins,
+    passed: &Pins,
+    request: &Request,
+) -> Result<Replaced, ReplaceError> {
     let mut replaced = Replaced::default();
     let (former, carried) = match Tables::open(pins) {
         Ok(mut tables) => {
             let clock = Clock::open(pins)?;
             let carried = Writer::unshared(&mut tables, &clock).carry()?;
-            let places = (0..tables.interfaces.len()).map(|n| tables.interfaces.load(n)).collect();
+            let places = (0..tables.interfaces.len())
+                .map(|n| tables.interfaces.load(n))
+                .collect();
             (places, carried)
         }
         Err(_) => {
@@ -92,7 +99,11 @@ fn swap(pins: &Pins, next: &Pins, passed: &Pins, request: &Request) -> Result<Re
         map: detector_common::abi::map::SETS,
         cause: cause.to_string(),
     })?;
-    let loader = Loader { pins: Some(next), settings: request.settings, seed };
+    let loader = Loader {
+        pins: Some(next),
+        settings: request.settings,
+        seed,
+    };
     let mut first = loader.open(0, 0)?;
     loader.initialize(&mut first)?;
     let mut tables = Tables::open(next).map_err(AttachError::from)?;
@@ -104,13 +115,19 @@ fn swap(pins: &Pins, next: &Pins, passed: &Pins, request: &Request) -> Result<Re
         let Some(interface) = present.iter().find(|i| i.index == index) else {
             continue;
         };
-        let before = former.iter().find(|i: &&config::Interface| i.index == index && i.attached == 1);
+        let before = former
+            .iter()
+            .find(|i: &&config::Interface| i.index == index && i.attached == 1);
         let attached = hang(pins, next, &tables, interface, before, request, seed)?;
         replaced.attached.push(attached);
     }
     // From here on the programs use the new maps: what is left is where they are pinned.
     let moved = |from: std::path::PathBuf, to: std::path::PathBuf| {
-        fs::rename(&from, &to).map_err(|cause| PinError::Io { operation: "moving", path: from, cause })
+        fs::rename(&from, &to).map_err(|cause| PinError::Io {
+            operation: "moving",
+            path: from,
+            cause,
+        })
     };
     fs::create_dir(passed.root()).map_err(|cause| PinError::Io {
         operation: "making",
@@ -141,10 +158,15 @@ fn hang(
     if !interface.ethernet {
         settings.features &= !feature::ETHERNET;
     }
-    let loader = Loader { pins: Some(next), settings, seed };
+    let loader = Loader {
+        pins: Some(next),
+        settings,
+        seed,
+    };
     let zone = interface.index & ZONE_MAX;
-    let place = place(&tables.interfaces, interface.index)
-        .ok_or_else(|| AttachError::Full { interface: interface.name.clone() })?;
+    let place = place(&tables.interfaces, interface.index).ok_or_else(|| AttachError::Full {
+        interface: interface.name.clone(),
+    })?;
     let mut ebpf = loader.open(zone, place * 2)?;
     let (ingress, replaced, native_refused) =
         hang_ingress(pins, interface, load::ingress(&mut ebpf)?, Mode::Auto)?;
@@ -165,9 +187,17 @@ fn hang(
             attached: 1,
             reserved: [0; 5],
             name: interface.name_bytes(),
-            attached_unix_ms: before
-                .map_or_else(|| unix_ms(std::time::SystemTime::now()), |entry| entry.attached_unix_ms),
+            attached_unix_ms: before.map_or_else(
+                || unix_ms(std::time::SystemTime::now()),
+                |entry| entry.attached_unix_ms,
+            ),
         },
     );
-    Ok(Attached { interface: interface.clone(), ingress, egress, replaced, native_refused })
+    Ok(Attached {
+        interface: interface.clone(),
+        ingress,
+        egress,
+        replaced,
+        native_refused,
+    })
 }

@@ -106,7 +106,8 @@ impl Tables {
             MapData::from_pin(&path).map_err(|error| match errno(&error) {
                 // The pin's own permissions, which no capability for BPF overrides.
                 Some(libc::EACCES) => {
-                    PinError::io("opening", &path)(std::io::ErrorKind::PermissionDenied.into()).into()
+                    PinError::io("opening", &path)(std::io::ErrorKind::PermissionDenied.into())
+                        .into()
                 }
                 _ => TablesError::from(fail("opening", name, &error)),
             })
@@ -114,7 +115,12 @@ impl Tables {
         let pinned = tables.control.load(0).abi_version;
         if pinned != ABI_VERSION {
             let path = pins.root().to_owned();
-            return Err(LoadError::Version { path, pinned, own: ABI_VERSION }.into());
+            return Err(LoadError::Version {
+                path,
+                pinned,
+                own: ABI_VERSION,
+            }
+            .into());
         }
         Ok(tables)
     }
@@ -168,8 +174,14 @@ impl Tables {
             counters: typed(map::COUNTERS, Map::PerCpuArray(get(map::COUNTERS)?))?,
             services: typed(map::SERVICES, Map::PerCpuArray(get(map::SERVICES)?))?,
             hits: typed(map::HITS, Map::PerCpuArray(get(map::HITS)?))?,
-            address_verdicts: typed(map::ADDRESS_VERDICTS, Map::HashMap(get(map::ADDRESS_VERDICTS)?))?,
-            prefix_verdicts: typed(map::PREFIX_VERDICTS, Map::LpmTrie(get(map::PREFIX_VERDICTS)?))?,
+            address_verdicts: typed(
+                map::ADDRESS_VERDICTS,
+                Map::HashMap(get(map::ADDRESS_VERDICTS)?),
+            )?,
+            prefix_verdicts: typed(
+                map::PREFIX_VERDICTS,
+                Map::LpmTrie(get(map::PREFIX_VERDICTS)?),
+            )?,
             flow_verdicts: typed(map::FLOW_VERDICTS, Map::HashMap(get(map::FLOW_VERDICTS)?))?,
             never_block: typed(map::NEVER_BLOCK, Map::LpmTrie(get(map::NEVER_BLOCK)?))?,
         })
@@ -193,7 +205,9 @@ fn mapping<T: Pod>(
 }
 
 fn mapped<T: Pod>(name: &'static str, data: &MapData) -> Result<Mapping<T>, TablesError> {
-    let info = data.info().map_err(|error| fail("asking for", name, &error))?;
+    let info = data
+        .info()
+        .map_err(|error| fail("asking for", name, &error))?;
     if info.value_size() as usize != size_of::<T>() {
         return Err(LoadError::Map {
             operation: "mapping",
@@ -224,7 +238,13 @@ fn fail(
     error: &(dyn std::error::Error + 'static),
 ) -> LoadError {
     if is_permission(error) {
-        return LoadError::Permission { operation: "opening BPF maps" };
+        return LoadError::Permission {
+            operation: "opening BPF maps",
+        };
     }
-    LoadError::Map { operation, map, cause: chain(error) }
+    LoadError::Map {
+        operation,
+        map,
+        cause: chain(error),
+    }
 }

@@ -133,12 +133,10 @@ impl TestRun {
             data_in: Some(bytes),
             ..TestRunOptions::new()
         };
-        let result = xdp
-            .test_run(options)
-            .map_err(|error| TestRunError::Frame {
-                bytes: bytes.len(),
-                cause: load::chain(&error),
-            })?;
+        let result = xdp.test_run(options).map_err(|error| TestRunError::Frame {
+            bytes: bytes.len(),
+            cause: load::chain(&error),
+        })?;
         self.since_drain += 1;
         Ok(result.return_value == XDP_DROP)
     }

@@ -27,7 +27,20 @@ impl Tcpdump {
     pub fn start(space: &Space, interface: &str, file: &Path) -> Self {
         let mut command = Command::new("tcpdump");
         command
-            .args(["-i", interface, "-n", "-s", "160", "-U", "--immediate-mode", "-B", "131072", "-Z", "root", "-w"])
+            .args([
+                "-i",
+                interface,
+                "-n",
+                "-s",
+                "160",
+                "-U",
+                "--immediate-mode",
+                "-B",
+                "131072",
+                "-Z",
+                "root",
+                "-w",
+            ])
             .arg(file)
             .args(["tcp or udp or icmp or icmp6"])
             .stderr(Stdio::piped());
@@ -38,7 +51,11 @@ impl Tcpdump {
             line.clear();
             assert!(errors.read_line(&mut line).unwrap() > 0, "tcpdump ended");
         }
-        Self { running, errors, file: file.to_owned() }
+        Self {
+            running,
+            errors,
+            file: file.to_owned(),
+        }
     }
 
     /// Waits until nothing more is written, ends it, and reads what it wrote.
@@ -59,8 +76,14 @@ impl Tcpdump {
         self.errors.read_to_string(&mut said).unwrap();
         self.running.0.wait().unwrap();
         // "N packets captured", "N packets received by filter", "0 packets dropped by kernel".
-        let numbers: Vec<&str> = said.lines().filter_map(|line| line.split_once(" packets ").map(|l| l.0)).collect();
-        assert!(matches!(numbers[..], [captured, received, "0"] if captured == received), "{said}");
+        let numbers: Vec<&str> = said
+            .lines()
+            .filter_map(|line| line.split_once(" packets ").map(|l| l.0))
+            .collect();
+        assert!(
+            matches!(numbers[..], [captured, received, "0"] if captured == received),
+            "{said}"
+        );
         read(&fs::read(&self.file).unwrap())
     }
 }
@@ -79,7 +102,11 @@ pub struct Seen {
 
 fn read(file: &[u8]) -> Vec<Seen> {
     let word = |at: usize| u32::from_le_bytes(file[at..at + 4].try_into().unwrap());
-    assert_eq!(word(0), 0xa1b2_c3d4, "not a pcap file of this machine's byte order");
+    assert_eq!(
+        word(0),
+        0xa1b2_c3d4,
+        "not a pcap file of this machine's byte order"
+    );
     let mut seen = Vec::new();
     let mut at = 24;
     while at + 16 <= file.len() {

@@ -26,13 +26,22 @@ impl Child {
     pub fn start(name: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         command
-            .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
+            .args([
+                "--exact",
+                name,
+                "--ignored",
+                "--nocapture",
+                "--test-threads=1",
+            ])
             .env(ARGUMENTS, arguments.join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { running: Running(child), output }
+        Self {
+            running: Running(child),
+            output,
+        }
     }
 
     /// What it says next; `None` when it has ended.

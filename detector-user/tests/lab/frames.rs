@@ -48,7 +48,10 @@ fn octets(address: IpAddr) -> Vec<u8> {
 /// A transport's checksum over its pseudo header.
 fn checksum(source: IpAddr, destination: IpAddr, protocol: u8, bytes: &[u8]) -> u16 {
     let pseudo = sum(&octets(source), sum(&octets(destination), 0));
-    match fold(sum(bytes, pseudo + u32::from(protocol) + bytes.len() as u32)) {
+    match fold(sum(
+        bytes,
+        pseudo + u32::from(protocol) + bytes.len() as u32,
+    )) {
         0 => 0xffff,
         other => other,
     }
@@ -73,7 +76,16 @@ pub fn tcp(from: End, to: End, flags: u8, options: &[u8], payload: &[u8]) -> Vec
     bytes.extend(from.1.to_be_bytes());
     bytes.extend(to.1.to_be_bytes());
     bytes.extend([0, 0, 0, 1, 0, 0, 0, 1]);
-    bytes.extend([(5 + options.len() as u8 / 4) << 4, flags, 0x10, 0, 0, 0, 0, 0]);
+    bytes.extend([
+        (5 + options.len() as u8 / 4) << 4,
+        flags,
+        0x10,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ]);
     bytes.extend(options);
     bytes.extend(payload);
     let check = checksum(from.0, to.0, TCP, &bytes);
@@ -110,8 +122,15 @@ pub fn ipv4(from: End, to: End, protocol: u8, head: &V4<'_>, payload: &[u8]) -> 
 
 /// An IPv6 packet with extension headers: each a number and a body, whose first byte
 /// becomes the number of what follows.
-pub fn ipv6(from: End, to: End, extensions: &[(u8, Vec<u8>)], protocol: u8, payload: &[u8]) -> Vec<u8> {
-    let length: usize = extensions.iter().map(|(_, body)| body.len()).sum::<usize>() + payload.len();
+pub fn ipv6(
+    from: End,
+    to: End,
+    extensions: &[(u8, Vec<u8>)],
+    protocol: u8,
+    payload: &[u8],
+) -> Vec<u8> {
+    let length: usize =
+        extensions.iter().map(|(_, body)| body.len()).sum::<usize>() + payload.len();
     let first = extensions.first().map_or(protocol, |(number, _)| *number);
     let mut bytes = vec![0x60, 0, 0, 0];
     bytes.extend((length as u16).to_be_bytes());
@@ -119,7 +138,11 @@ pub fn ipv6(from: End, to: End, extensions: &[(u8, Vec<u8>)], protocol: u8, payl
     bytes.extend(octets(from.0));
     bytes.extend(octets(to.0));
     for (n, (_, body)) in extensions.iter().enumerate() {
-        bytes.push(extensions.get(n + 1).map_or(protocol, |(number, _)| *number));
+        bytes.push(
+            extensions
+                .get(n + 1)
+                .map_or(protocol, |(number, _)| *number),
+        );
         bytes.extend(&body[1..]);
     }
     bytes.extend(payload);
@@ -163,14 +186,31 @@ pub fn tcp_frame(from: End, to: End, flags: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The fragments of an IPv4 packet, cut at these offsets of its payload (multiples of 8).
-pub fn fragments(from: End, to: End, protocol: u8, id: u16, cuts: &[usize], payload: &[u8]) -> Vec<Vec<u8>> {
+pub fn fragments(
+    from: End,
+    to: End,
+    protocol: u8,
+    id: u16,
+    cuts: &[usize],
+    payload: &[u8],
+) -> Vec<Vec<u8>> {
     let mut starts = vec![0];
     starts.extend(cuts);
     let piece = |(n, start): (usize, &usize)| {
         let end = starts.get(n + 1).copied();
         let more = if end.is_some() { 0x2000 } else { 0 };
-        let head = V4 { fragment: more | (start / 8) as u16, id, ..V4::default() };
-        frame(&ipv4(from, to, protocol, &head, &payload[*start..end.unwrap_or(payload.len())]))
+        let head = V4 {
+            fragment: more | (start / 8) as u16,
+            id,
+            ..V4::default()
+        };
+        frame(&ipv4(
+            from,
+            to,
+            protocol,
+            &head,
+            &payload[*start..end.unwrap_or(payload.len())],
+        ))
     };
     starts.iter().enumerate().map(piece).collect()
 }
@@ -194,7 +234,13 @@ pub fn fragments_v6(
         head.extend(u32::from(id).to_be_bytes());
         let mut all = extensions.to_vec();
         all.push((44, head));
-        frame(&ipv6(from, to, &all, protocol, &payload[*start..end.unwrap_or(payload.len())]))
+        frame(&ipv6(
+            from,
+            to,
+            &all,
+            protocol,
+            &payload[*start..end.unwrap_or(payload.len())],
+        ))
     };
     starts.iter().enumerate().map(piece).collect()
 }

@@ -4,18 +4,26 @@
 //! Everything goes when its owner is dropped, after a panic too. What a killed test
 //! left (a mounted BPF file system) the next laboratory clears away; namespaces have no
 //! name and end with the process.
-#![allow(dead_code, unreachable_pub, reason = "every test crate takes the part that it needs")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a step that fails is a test that fails")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "every test crate takes the part that it needs"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
 
 pub mod bpf;
 pub mod capture;
 pub mod child;
 pub mod frames;
+#[path = "../needs/mod.rs"]
+mod needs;
 pub mod plane;
 pub mod raw;
 pub mod space;
-#[path = "../needs/mod.rs"]
-mod needs;
 
 use std::{
     fs,
@@ -51,7 +59,9 @@ impl Lab {
         fs::create_dir(&directory).unwrap();
         if let Err(error) = mount("bpf", &directory, "bpf", MountFlags::empty(), None) {
             fs::remove_dir(&directory).unwrap();
-            needs::skip(&format!("needs a BPF file system, which cannot be mounted ({error})"));
+            needs::skip(&format!(
+                "needs a BPF file system, which cannot be mounted ({error})"
+            ));
             return None;
         }
         Some(Self { directory })
@@ -81,7 +91,11 @@ fn clear(directory: &Path) {
 
 /// Clears away what killed tests left.
 fn clear_away() {
-    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(std::env::temp_dir())
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
         let name = entry.file_name();
         let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
             continue;
@@ -106,13 +120,17 @@ fn lacking(tools: &[&str]) -> Option<String> {
     if cpus().len() < 2 {
         return Some("needs two CPUs".to_owned());
     }
-    space::Space::possible().err().map(|error| format!("needs network namespaces ({error})"))
+    space::Space::possible()
+        .err()
+        .map(|error| format!("needs network namespaces ({error})"))
 }
 
 /// The CPUs that this process may run on, whatever this thread is pinned to.
 pub fn cpus() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(Some(rustix::process::getpid())).unwrap();
-    (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect()
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|n| set.is_set(*n))
+        .collect()
 }
 
 /// A thread stays on its CPU until this is dropped.

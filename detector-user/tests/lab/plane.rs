@@ -14,7 +14,10 @@ use detector_common::{
     verdict::{Action, Service},
 };
 use detector_user::{
-    drain::{account::Account, reader::{Snapshot, Which}},
+    drain::{
+        account::Account,
+        reader::{Snapshot, Which},
+    },
     enforce::{
         target::{Prefix, Target},
         writer::{Order, Writer},
@@ -42,8 +45,15 @@ const COUNTERS: u32 = 60;
 
 /// What one attaches with, with a table of so many slots.
 pub fn request(flow_slots: u32, verdict_slots: u32) -> Request {
-    let settings = Settings { flow_slots, verdict_slots, ..Settings::default() };
-    Request { settings, ..Request::default() }
+    let settings = Settings {
+        flow_slots,
+        verdict_slots,
+        ..Settings::default()
+    };
+    Request {
+        settings,
+        ..Request::default()
+    }
 }
 
 /// Attaches to an interface of a namespace.
@@ -71,18 +81,24 @@ pub struct Plane {
 impl Plane {
     /// That which is pinned.
     pub fn open(pins: &Pins) -> Self {
-        Self { pins: pins.clone(), tables: Tables::open(pins).unwrap(), clock: Clock::open(pins).unwrap() }
+        Self {
+            pins: pins.clone(),
+            tables: Tables::open(pins).unwrap(),
+            clock: Clock::open(pins).unwrap(),
+        }
     }
 
     /// One that hangs nowhere, of these sizes.
     pub fn unattached(lab: &Lab, settings: Settings) -> Self {
         let pins = lab.pins();
         pins.create().unwrap();
-        let loader = Loader { pins: Some(&pins), settings, seed: load::draw_seed().unwrap() };
+        let loader = Loader {
+            pins: Some(&pins),
+            settings,
+            seed: load::draw_seed().unwrap(),
+        };
         let mut ebpf = loader.open(ZONE, COUNTERS).unwrap();
         loader.initialize(&mut ebpf).unwrap();
-        let clock: &mut Xdp = ebpf.program_mut(program::CLOCK).unwrap().try_into().unwrap();
-        clock.pin(pins.clock()).unwrap();
         Self::open(&pins)
     }
 
@@ -121,20 +137,28 @@ impl Plane {
     /// What arrived at an interface and what left by it.
     pub fn of(&self, index: u32) -> (Counters, Counters) {
         let account = self.account();
-        let one = account.interfaces.iter().find(|i| i.interface.index == index).unwrap();
+        let one = account
+            .interfaces
+            .iter()
+            .find(|i| i.interface.index == index)
+            .unwrap();
         (one.ingress, one.egress)
     }
 
     /// Live flows.
     pub fn flows(&self) -> Vec<Snapshot> {
         let mut flows = Vec::new();
-        self.tables.scan(Which::Live, |snapshot| flows.push(*snapshot));
+        self.tables
+            .scan(Which::Live, |snapshot| flows.push(*snapshot));
         flows
     }
 
     /// Live records of one flow.
     pub fn records_of(&self, key: &FlowKey) -> Vec<Snapshot> {
-        self.flows().into_iter().filter(|flow| flow.record.key == *key).collect()
+        self.flows()
+            .into_iter()
+            .filter(|flow| flow.record.key == *key)
+            .collect()
     }
 
     /// Opens a ring.
@@ -162,7 +186,11 @@ pub struct Runner {
 
 impl Runner {
     fn new(pins: &Pins, settings: Settings, seed: HashSeed) -> Self {
-        let loader = Loader { pins: Some(pins), settings, seed };
+        let loader = Loader {
+            pins: Some(pins),
+            settings,
+            seed,
+        };
         let mut ingress = loader.open(ZONE, COUNTERS).unwrap();
         load::ingress(&mut ingress).unwrap();
         let mut egress = loader.open(ZONE, COUNTERS + 1).unwrap();
@@ -172,9 +200,17 @@ impl Runner {
 
     /// A frame arrives, as often as said; what becomes of it the last time.
     pub fn arrives(&self, frame: &[u8], times: u32) -> u32 {
-        let xdp: &Xdp = self.ingress.program(program::INGRESS).unwrap().try_into().unwrap();
-        let options =
-            TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::new() };
+        let xdp: &Xdp = self
+            .ingress
+            .program(program::INGRESS)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat: times,
+            ..TestRunOptions::new()
+        };
         xdp.test_run(options).unwrap().return_value
     }
 
@@ -185,16 +221,30 @@ impl Runner {
 
     /// A frame leaves, as often as said.
     pub fn leaves(&self, frame: &[u8], times: u32) {
-        let tc: &SchedClassifier = self.egress.program(program::EGRESS).unwrap().try_into().unwrap();
-        let options =
-            TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::new() };
+        let tc: &SchedClassifier = self
+            .egress
+            .program(program::EGRESS)
+            .unwrap()
+            .try_into()
+            .unwrap();
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            repeat: times,
+            ..TestRunOptions::new()
+        };
         tc.test_run(options).unwrap();
     }
 }
 
 /// The key of a flow in a zone.
 pub fn key(from: End, to: End, protocol: u8, zone: u32) -> FlowKey {
-    FlowKey::new((Address::from(from.0), from.1), (Address::from(to.0), to.1), protocol, zone).0
+    FlowKey::new(
+        (Address::from(from.0), from.1),
+        (Address::from(to.0), to.1),
+        protocol,
+        zone,
+    )
+    .0
 }
 
 /// A verdict for an hour.
@@ -222,10 +272,17 @@ pub fn prefix(text: &str) -> Prefix {
 
 /// A service.
 pub fn service(protocol: u8, port: u16) -> Service {
-    Service { port, protocol, reserved: 0 }
+    Service {
+        port,
+        protocol,
+        reserved: 0,
+    }
 }
 
 /// The same, in a mode.
 pub fn request_in(mode: attach::Mode, flow_slots: u32, verdict_slots: u32) -> Request {
-    Request { mode, ..request(flow_slots, verdict_slots) }
+    Request {
+        mode,
+        ..request(flow_slots, verdict_slots)
+    }
 }

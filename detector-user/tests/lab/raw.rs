@@ -12,6 +12,9 @@ pub struct Raw {
     index: u32,
 }
 
+/// `PACKET_VNET_HDR` of linux/if_packet.h.
+const PACKET_VNET_HDR: i32 = 15;
+
 /// Frames that one system call sends.
 const BATCH: usize = 64;
 
@@ -22,6 +25,39 @@ impl Raw {
         let raw = Self::open(name, 0);
         raw.option(libc::SOL_PACKET, libc::PACKET_QDISC_BYPASS, 1);
         raw
+    }
+
+    /// One that sends as any socket does: through the queueing discipline, and before it
+    /// through what hangs at TC egress.
+    pub fn sender_by_the_queue(name: &str) -> Self {
+        Self::open(name, 0)
+    }
+
+    /// One that sends as a virtual machine's network card does: each frame behind a header
+    /// that says how it is to be cut.
+    pub fn of_a_virtual_machine(name: &str) -> Self {
+        let raw = Self::open(name, 0);
+        raw.option(libc::SOL_PACKET, PACKET_VNET_HDR, 1);
+        raw
+    }
+
+    /// Sends a frame of TCP over IPv4 that is to be cut into segments.
+    pub fn send_to_be_cut(&self, frame: &[u8], headers: u16, segment: u16) {
+        // struct virtio_net_hdr: checksum wanted, TCP over IPv4.
+        let mut bytes = vec![
+            1,
+            if frame.len() > usize::from(headers + segment) {
+                1
+            } else {
+                0
+            },
+        ];
+        let size = if bytes[1] == 1 { segment } else { 0 };
+        for word in [headers, size, 34, 16] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(frame);
+        self.send(&bytes);
     }
 
     /// One that sees what arrives and what leaves.
@@ -56,7 +92,13 @@ impl Raw {
         // SAFETY: the value outlives the call.
         let set = unsafe {
             let size = size_of::<i32>() as u32;
-            libc::setsockopt(self.socket.as_raw_fd(), level, name, (&raw const value).cast(), size)
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                level,
+                name,
+                (&raw const value).cast(),
+                size,
+            )
         };
         assert_eq!(set, 0, "option {name}: {}", io::Error::last_os_error());
     }
@@ -65,6 +107,11 @@ impl Raw {
     pub fn send(&self, frame: &[u8]) {
         let mut sent = (0, 0);
         self.send_all(std::iter::once(frame), &mut sent);
+    }
+
+    /// Sends one frame, whether or not it gets through.
+    pub fn try_send(&self, frame: &[u8]) {
+        self.send_some(&[frame]);
     }
 
     /// Sends frames, each until it got through, and adds what was sent: packets, bytes.
@@ -90,7 +137,10 @@ impl Raw {
     fn send_some(&self, frames: &[&[u8]]) -> usize {
         let mut vectors: Vec<libc::iovec> = frames
             .iter()
-            .map(|frame| libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() })
+            .map(|frame| libc::iovec {
+                iov_base: frame.as_ptr().cast_mut().cast(),
+                iov_len: frame.len(),
+            })
             .collect();
         let mut messages: Vec<libc::mmsghdr> = vectors
             .iter_mut()
@@ -107,7 +157,10 @@ impl Raw {
         let sent = unsafe { libc::sendmmsg(fd, messages.as_mut_ptr(), messages.len() as u32, 0) };
         if sent < 0 {
             let error = io::Error::last_os_error();
-            let full = matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR));
+            let full = matches!(
+                error.raw_os_error(),
+                Some(libc::ENOBUFS | libc::EAGAIN | libc::EINTR)
+            );
             assert!(full, "sending: {error}");
             return 0;
         }
@@ -116,14 +169,23 @@ impl Raw {
 
     /// Receives a frame, or nothing within the time.
     pub fn receive(&self, limit: Duration) -> Option<Vec<u8>> {
-        let mut wait = libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut wait = libc::pollfd {
+            fd: self.socket.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         let mut frame = vec![0; 1 << 17];
         // SAFETY: both buffers outlive their calls.
         let length = unsafe {
             if libc::poll(&raw mut wait, 1, limit.as_millis() as i32) <= 0 {
                 return None;
             }
-            libc::recv(self.socket.as_raw_fd(), frame.as_mut_ptr().cast(), frame.len(), 0)
+            libc::recv(
+                self.socket.as_raw_fd(),
+                frame.as_mut_ptr().cast(),
+                frame.len(),
+                0,
+            )
         };
         frame.truncate(usize::try_from(length).ok()?);
         Some(frame)

@@ -27,6 +27,13 @@ impl Space {
         space
     }
 
+    /// The one that another process names by [`Space::path`].
+    pub fn at(path: &str) -> Self {
+        Self {
+            file: File::open(path).unwrap().into(),
+        }
+    }
+
     /// Tries whether namespaces can be made.
     pub fn possible() -> io::Result<()> {
         Self::make().map(drop)
@@ -39,7 +46,9 @@ impl Space {
             unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
             File::open("/proc/thread-self/ns/net")
         });
-        Ok(Self { file: made.join().unwrap()?.into() })
+        Ok(Self {
+            file: made.join().unwrap()?.into(),
+        })
     }
 
     /// Moves this thread into it, for good.
@@ -95,10 +104,17 @@ impl Space {
     /// Numbers of an interface from /proc/net/dev: received and sent, each as packets
     /// and dropped.
     pub fn statistics(&self, interface: &str) -> [u64; 4] {
-        let table = self.within(|| fs::read_to_string("/proc/thread-self/net/dev")).unwrap();
-        let line = table.lines().find(|line| line.trim_start().starts_with(&format!("{interface}:")));
+        let table = self
+            .within(|| fs::read_to_string("/proc/thread-self/net/dev"))
+            .unwrap();
+        let line = table
+            .lines()
+            .find(|line| line.trim_start().starts_with(&format!("{interface}:")));
         let (_, numbers) = line.unwrap().split_once(':').unwrap();
-        let numbers: Vec<u64> = numbers.split_whitespace().map(|n| n.parse().unwrap()).collect();
+        let numbers: Vec<u64> = numbers
+            .split_whitespace()
+            .map(|n| n.parse().unwrap())
+            .collect();
         [numbers[1], numbers[3], numbers[9], numbers[11]]
     }
 }

@@ -22,7 +22,7 @@ const WATCHED: Duration = Duration::from_secs(3);
 /// With the verdict; one that expires ends it earlier.
 const ENFORCED: Duration = Duration::from_secs(5);
 /// What is measured ends this long before the verdict expires.
-const BEFORE_EXPIRY: Duration = Duration::from_millis(700);
+const BEFORE_EXPIRY: Duration = Duration::from_millis(1500);
 /// With the attack, and the verdict expired.
 const EXPIRED: Duration = Duration::from_secs(2);
 /// Without the attack; by then every request of the phases before has succeeded or failed.
@@ -31,6 +31,8 @@ const AFTER: Duration = TIMEOUT;
 const LOOK: Duration = Duration::from_millis(300);
 /// Between two looks at the verdict.
 const POLL: Duration = Duration::from_millis(5);
+/// Readings of a verdict, of which the best is taken.
+const READINGS: u32 = 10;
 /// How long the operator may take to find the attack, and the verdict to act and to expire.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Until what was sent has arrived.
@@ -140,8 +142,8 @@ impl Act {
         let false_verdict = finding.culprit == Culprit::Source(CLIENT.into());
         let ordered = running.mark(0);
         let reason = running.order(self.attack, &finding)?;
-        let begun = running.until_first_drop(&reason, ordered.at)?;
-        let first_drop = begun.at - ordered.at;
+        let (first, begun) = running.until_first_drop(&reason, ordered.at)?;
+        let first_drop = first - ordered.at;
         running.operator.look()?;
         let ended = running.enforce(self.attack, &reason, ordered.at)?;
         let let_through = running.operator.look()?.packets(&finding.culprit);
@@ -287,20 +289,9 @@ impl Running<'_> {
         Ok(verdict.dropped_packets)
     }
 
-    fn until_first_drop(&self, reason: &str, ordered: Instant) -> Result<Mark> {
-        loop {
-            // What is sent between the two readings counts as sent and not as dropped.
-            let mut mark = self.mark(0);
-            mark.dropped = self.dropped(reason)?;
-            if mark.dropped > 0 {
-                mark.at = Instant::now();
-                let after = mark.at - ordered;
-                self.tell(&format!(
-                    "it drops: seen {} after the order",
-                    milliseconds(after)
-                ));
-                return Ok(mark);
-            }
+    /// When the first drop was seen, and where attacker and verdict stand a moment later.
+    fn until_first_drop(&self, reason: &str, ordered: Instant) -> Result<(Instant, Mark)> {
+        while self.dropped(reason)? == 0 {
             if ordered.elapsed() > PATIENCE {
                 bail!(
                     "the verdict has dropped nothing within {} s",
@@ -309,6 +300,35 @@ impl Running<'_> {
             }
             self.stage.stop.sleep(POLL)?;
         }
+        let seen = Instant::now();
+        self.tell(&format!(
+            "it drops: seen {} after the order",
+            milliseconds(seen - ordered)
+        ));
+        Ok((seen, self.steady(reason)?.0))
+    }
+
+    /// Where attacker and verdict stand, read when least was sent between the one reading and the other: with what had
+    /// been sent before the verdict was read, and with what had been sent after.
+    fn steady(&self, reason: &str) -> Result<(Mark, Mark)> {
+        let mut best: Option<(Mark, Mark)> = None;
+        for _ in 0..READINGS {
+            let mut before = self.mark(0);
+            before.dropped = self.dropped(reason)?;
+            let after = self.mark(before.dropped);
+            let between = |marks: &(Mark, Mark)| marks.1.sent - marks.0.sent;
+            if best
+                .as_ref()
+                .is_none_or(|best| after.sent - before.sent < between(best))
+            {
+                best = Some((before, after));
+            }
+            if after.sent == before.sent {
+                break;
+            }
+            self.stage.stop.sleep(POLL)?;
+        }
+        best.context("the verdict was not read")
     }
 
     /// Lets the verdict work, to the end of the attack or to where it soon expires.
@@ -316,8 +336,7 @@ impl Running<'_> {
         if attack.outlasts_verdict {
             let end = ordered + Duration::from_secs(attack.ttl_s) - BEFORE_EXPIRY;
             self.stage.stop.sleep_until(end)?;
-            let dropped = self.dropped(reason)?;
-            return Ok(self.mark(dropped));
+            return Ok(self.steady(reason)?.1);
         }
         self.stage.stop.sleep(ENFORCED)?;
         let sent = self.sender.stop()?;

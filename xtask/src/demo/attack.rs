@@ -75,7 +75,7 @@ pub(super) const ATTACKS: [Attack; 4] = [
         capture: "attack/nmap_TCP_SYN_SCAN.pcap",
         which: Which::From(Ipv4Addr::new(192, 168, 1, 10)),
         pace: Pace::Captured,
-        ttl_s: 6,
+        ttl_s: 7,
         outlasts_verdict: true,
         recipe: Recipe {
             protocol: Transport::Syn,

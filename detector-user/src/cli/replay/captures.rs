@@ -149,7 +149,10 @@ mod tests {
     fn numbers_in_names_count_by_value() {
         let mut names = ["b", "a10", "a2", "a02", "a", "a2b", "a1.pcap", "a1"];
         names.sort_by(|x, y| by_name(x.as_bytes(), y.as_bytes()));
-        assert_eq!(names, ["a", "a1", "a1.pcap", "a2", "a2b", "a02", "a10", "b"]);
+        assert_eq!(
+            names,
+            ["a", "a1", "a1.pcap", "a2", "a2b", "a02", "a10", "b"]
+        );
     }
 
     #[test]
@@ -159,7 +162,13 @@ mod tests {
         fs::create_dir_all(at("sub/deeper")).unwrap();
         fs::create_dir(at(".git")).unwrap();
         let hostile = std::ffi::OsString::from_vec(b"\xff\x1b[2J\n.pcap".to_vec());
-        for name in ["x.pcap10", "x.pcap9", "README", ".git/x.pcap", "sub/deeper/y.pcapng.gz"] {
+        for name in [
+            "x.pcap10",
+            "x.pcap9",
+            "README",
+            ".git/x.pcap",
+            "sub/deeper/y.pcapng.gz",
+        ] {
             fs::write(at(name), b"").unwrap();
         }
         fs::write(home.path().join(&hostile), b"").unwrap();

@@ -75,9 +75,11 @@ impl<S: FrameSink> Feed<S> {
         self.progress.begin(&capture.path);
         let mut reader = match CaptureReader::open(&capture.path) {
             Ok(reader) => reader,
-            Err(CaptureError::Format { .. } | CaptureError::HeaderCutOff { .. } | CaptureError::Empty { .. })
-                if capture.may_be_other =>
-            {
+            Err(
+                CaptureError::Format { .. }
+                | CaptureError::HeaderCutOff { .. }
+                | CaptureError::Empty { .. },
+            ) if capture.may_be_other => {
                 self.report.passed_over += 1;
                 return Ok(());
             }
