@@ -8,7 +8,6 @@
 )]
 
 mod lab;
-mod needs;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -782,7 +781,7 @@ fn a_lack_of_permission_ends_with_77_and_says_of_what() {
     };
     match as_nobody(&["--version"]) {
         Ok(output) if output.status.success() => {}
-        _ => return needs::skip(&format!("needs {BINARY} to be readable by everyone")),
+        _ => return lab::needs::skip(&format!("needs {BINARY} to be readable by everyone")),
     }
     let cases: [&[&str]; 5] = [
         &["status"],

@@ -9,6 +9,9 @@
 
 mod lab;
 
+/// Extension headers, each with its number.
+type Chain = Vec<(u8, Vec<u8>)>;
+
 use std::{net::UdpSocket, time::Duration};
 
 use detector_common::{
@@ -103,7 +106,7 @@ fn disguises(from: End, to: End) -> Vec<Disguise> {
             vec![frame(&ip(from, to, UDP, &datagram))]
         }));
     } else {
-        let chains: Vec<(&str, Vec<(u8, Vec<u8>)>)> = vec![
+        let chains: Vec<(&str, Chain)> = vec![
             ("hop-by-hop", vec![padding_header(0, 8)]),
             ("destination options", vec![padding_header(60, 8)]),
             (

@@ -20,7 +20,7 @@ pub mod capture;
 pub mod child;
 pub mod frames;
 #[path = "../needs/mod.rs"]
-mod needs;
+pub mod needs;
 pub mod plane;
 pub mod raw;
 pub mod space;
