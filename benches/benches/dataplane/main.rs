@@ -44,8 +44,8 @@ fn main() -> Result<()> {
         .skip(1)
         .filter(|a| !a.starts_with("--"))
         .collect();
-    subject::pin_to_last_cpu();
     let mut report = Report::new()?;
+    subject::pin_to_last_cpu();
     for (name, measure) in PARTS {
         if asked.is_empty() || asked.iter().any(|part| part == name) {
             eprintln!("measuring: {name}");

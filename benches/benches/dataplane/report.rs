@@ -8,8 +8,6 @@ use serde_json::{Value, json};
 /// One field of a table.
 #[derive(Clone, Debug)]
 pub enum Cell {
-    /// Not measured, or not applicable.
-    None,
     /// Words.
     Text(String),
     /// A number, with so many decimals.
@@ -23,7 +21,6 @@ pub enum Cell {
 impl Cell {
     fn shown(&self) -> String {
         match self {
-            Self::None => "–".to_owned(),
             Self::Text(text) => text.clone(),
             Self::Number(n, decimals) => number(*n, *decimals),
             Self::Share(share) => format!("{:.2} %", share * 100.0),
@@ -33,7 +30,6 @@ impl Cell {
 
     fn value(&self) -> Value {
         match self {
-            Self::None => Value::Null,
             Self::Text(text) => json!(text),
             Self::Number(n, _) | Self::Share(n) => json!(n),
             Self::Cost(ns, ratio) => json!({ "ns": ns, "ratio": ratio }),

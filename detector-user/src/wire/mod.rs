@@ -5,6 +5,7 @@ pub mod clock;
 pub mod follow;
 pub mod health;
 pub mod holder;
+mod hooks;
 pub mod interface;
 pub mod link;
 pub mod load;

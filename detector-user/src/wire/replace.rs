@@ -11,8 +11,9 @@ use detector_common::{
 };
 
 use super::{
-    attach::{AttachError, Attached, Mode, Request, hang_egress, hang_ingress, place},
+    attach::{AttachError, Attached, Mode, Request, place},
     clock::Clock,
+    hooks::{hang_egress, hang_ingress},
     interface::{self, Interface},
     load::{self, Loader, unix_ms},
     pins::{PASSING, PinError, Pins},
