@@ -11,5 +11,4 @@ mod places;
 mod plain;
 mod rows;
 mod several;
-mod speed;
 mod written;

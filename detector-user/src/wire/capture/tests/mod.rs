@@ -7,5 +7,4 @@ mod craft;
 mod links;
 mod pcap;
 mod pcapng;
-mod speed;
 mod storage;
