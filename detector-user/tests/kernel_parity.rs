@@ -1,6 +1,8 @@
 //! Every shared capture through the native table and through the programs in the
 //! kernel: the same flow records, field by field, and the same books.
 
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
 mod needs;
 
 use std::path::{Path, PathBuf};

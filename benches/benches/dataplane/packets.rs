@@ -233,7 +233,7 @@ fn subjects(report: &mut Report) -> Result<Vec<Subject>> {
                 drops(&subject, listed)?;
                 all.push(subject);
             }
-            Err(error) => report.remark(format!("{name}: not measured: {error:#}")),
+            Err(error) => report.remark(format!("{name}: not measured: {error}")),
         }
     }
     all.push(Subject::peer(

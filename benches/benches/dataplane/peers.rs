@@ -33,7 +33,7 @@ pub fn xdp_filter(name: &str, program: &str, listed: bool) -> Result<Subject> {
         .allow_unsupported_maps()
         .load_file(&path)?;
     if listed {
-        let map = ebpf.take_map("filter_ipv4").context("no map filter_ipv4")?;
+        let map = ebpf.map_mut("filter_ipv4").context("no map filter_ipv4")?;
         let mut map: PerCpuHashMap<_, u32, u64> = map.try_into()?;
         let cpus = nr_cpus().map_err(|(_, error)| error)?;
         map.insert(
