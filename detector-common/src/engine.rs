@@ -88,6 +88,8 @@ pub trait Maps {
     fn periods(&self, index: u32, f: impl FnOnce(&mut Periods));
     /// Hands an ended flow to the reader while its record is locked.
     fn ended(&self, record: Self::Record, index: u32) -> bool;
+    /// Counts an eviction that is about to be; how many this CPU has had at this coarse time.
+    fn evictions(&self, now: u32) -> u32;
     /// Leaves a fingerprint at the door; whether it was there already.
     fn knock(&self, place: u32, fingerprint: u32) -> bool;
 
@@ -365,7 +367,9 @@ fn claim<M: Maps>(
 ) {
     let now = set::coarse(place.now_ns);
     let mut choice = choose(maps, set, now, false);
-    if choice.eagerness == 0 {
+    let crowded = choice.eagerness == 0
+        || set::is_live(choice.word) && maps.evictions(now) > EVICTIONS_PER_TICK_MAX;
+    if crowded {
         let door = doorkeeper::place(place.hash, maps.doorkeeper_mask());
         if !maps.knock(door, doorkeeper::fingerprint(place.hash)) {
             refuse(maps, packet);
@@ -440,6 +444,11 @@ fn evict<M: Maps>(maps: &M, record: M::Record, class: Class) {
         });
     }
 }
+
+/// Flows that newcomers may push out on one CPU within a unit of coarse time: some 120
+/// thousand a second. Past it they must knock twice, as where there is no way to be
+/// had: only a flood comes faster, and a refusal costs it one line of the table instead of five.
+pub const EVICTIONS_PER_TICK_MAX: u32 = 2048;
 
 struct Choice {
     eagerness: u32,

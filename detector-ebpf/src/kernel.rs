@@ -275,6 +275,19 @@ impl Maps for Kernel {
         true
     }
     #[inline(always)]
+    fn evictions(&self, now: u32) -> u32 {
+        // SAFETY: this CPU's entry.
+        unsafe {
+            let scratch = self.scratch;
+            if (*scratch).evicted_at != now {
+                (*scratch).evicted_at = now;
+                (*scratch).evictions = 0;
+            }
+            (*scratch).evictions += 1;
+            (*scratch).evictions
+        }
+    }
+    #[inline(always)]
     fn knock(&self, place: u32, fingerprint: u32) -> bool {
         let Some(door) = DOORKEEPER.get_ptr_mut(place) else {
             return false;

@@ -36,6 +36,9 @@ pub static CONFIG: ProgramConfig = ProgramConfig {
 pub struct Scratch {
     pub packet: Packet,
     pub number: u32,
+    /// Coarse time of the last eviction, and how many there were at that time.
+    pub evicted_at: u32,
+    pub evictions: u32,
 }
 
 #[map]

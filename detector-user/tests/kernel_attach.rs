@@ -1,5 +1,5 @@
 //! Attaching: interfaces that vanish, hooks that are taken, chains that others are in,
-//! sizes that differ, and several processes at once.
+//! and sizes that differ.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,53 +8,27 @@
 
 mod lab;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aya_obj::generated::{bpf_attach_type, bpf_prog_type};
 use detector_common::{
     abi::INTERFACES_MAX,
-    config::{self, feature, hook},
+    config::{self, hook},
     counters::Fate,
 };
 use detector_user::wire::{
     attach::{self, AttachError, Mode, Request},
     interface::Interface,
-    load::{LoadError, Settings},
+    load::LoadError,
     pins::{PinError, Pins},
 };
 use lab::{
     Lab, bpf,
-    child::{self, Child},
     frames::*,
-    plane::{self, Plane},
+    plane::{self, Plane, light, seen, send},
     raw::Raw,
     space::{Space, veth},
 };
-
-/// Programs that do next to nothing, which the verifier takes at once.
-fn light() -> Request {
-    let settings = Settings {
-        features: feature::FLOWS,
-        flow_slots: 64,
-        verdict_slots: 16,
-    };
-    Request {
-        settings,
-        ..Request::default()
-    }
-}
-
-fn send(space: &Space, name: &str, packets: usize) {
-    let frame = udp_frame(v4([10, 0, 0, 1], 1), v4([10, 0, 0, 2], 2), &[]);
-    space.within(|| {
-        let raw = Raw::sender(name);
-        raw.send_all((0..packets).map(|_| frame.as_slice()), &mut (0, 0));
-    });
-}
-
-fn seen(plane: &Plane, index: u32) -> u64 {
-    plane.of(index).0.tally(Fate::Seen).packets
-}
 
 #[test]
 fn interfaces_may_vanish_for_ever() {
@@ -172,6 +146,42 @@ fn each_interface_has_counters_and_flows_of_its_own() {
     ) == 203));
     assert_eq!(plane.account().difference(), (0, 0));
     assert_eq!(attach::detach_all(&pins).unwrap().len(), 3);
+}
+
+/// In containers the first interface has the same index in each.
+#[test]
+fn an_interface_of_the_same_index_in_another_namespace_is_another() {
+    let Some(lab) = Lab::new(&["bpftool"]) else {
+        return;
+    };
+    let (a, b, c) = (Space::new(), Space::new(), Space::new());
+    for (n, space) in [&b, &c].into_iter().enumerate() {
+        let path = space.path();
+        a.run(&format!(
+            "ip link add name va{n} type veth peer name vb index 100 netns {path}"
+        ));
+        a.run(&format!("ip link set dev va{n} up"));
+        space.run("ip link set dev vb up");
+    }
+    let pins = lab.pins();
+    plane::attach_in(&b, &pins, "vb", &light());
+    let first = b.within(|| bpf::xdp("vb"));
+    let second = plane::try_attach_in(&c, &pins, "vb", &light());
+    assert!(
+        matches!(second, Err(AttachError::Elsewhere { .. })),
+        "{second:?}"
+    );
+    assert_eq!(
+        b.within(|| bpf::xdp("vb")),
+        first,
+        "the other namespace's program"
+    );
+    assert_eq!(b.within(|| bpf::tcx_egress("vb")), ["detector_egress"]);
+    assert!(c.within(|| bpf::xdp("vb")).is_none());
+    attach::detach_all(&pins).unwrap();
+    for space in [&b, &c] {
+        assert_eq!(space.within(|| bpf::xdp("vb")), None);
+    }
 }
 
 #[test]
@@ -335,10 +345,7 @@ fn what_leaves_is_counted_before_others_end_the_chain() {
     let link = b.within(|| bpf::link(&other, index, bpf_attach_type::BPF_TCX_EGRESS, 0));
     let _link = match link {
         Ok(link) => link,
-        Err(error) => {
-            println!("skipped: this kernel has no tcx ({error})");
-            return;
-        }
+        Err(error) => return lab::skip(&format!("this kernel has no tcx ({error})")),
     };
     let attached = plane::attach_in(&b, &pins, "vb", &plane::request(64, 16));
     assert_eq!(attached.egress, hook::TCX);
@@ -435,137 +442,4 @@ fn other_sizes_are_refused_and_nothing_changes() {
         &plane, index
     ) == 15));
     attach::detach_all(&pins).unwrap();
-}
-
-/// Does what it is told again and again for a while, and says what went wrong.
-fn keep_at_it(seconds: f64, mut what: impl FnMut() -> Result<(), String>) {
-    let end = Instant::now() + Duration::from_secs_f64(seconds);
-    let mut times = 0;
-    while Instant::now() < end {
-        if let Err(error) = what() {
-            child::say(&format!("error {error}"));
-        }
-        times += 1;
-    }
-    child::say(&format!("times {times}"));
-}
-
-#[test]
-#[ignore = "a process of the tests with several"]
-fn attach_again_and_again() {
-    let Some(arguments) = child::arguments() else {
-        return;
-    };
-    let [root, space, name, seconds] = &arguments[..] else {
-        panic!("{arguments:?}")
-    };
-    let pins = Pins::new(root);
-    Space::at(space).enter();
-    let interface = Interface::find(name).unwrap();
-    child::say("ready");
-    keep_at_it(seconds.parse().unwrap(), || {
-        attach::attach(&pins, &interface, &light())
-            .map(drop)
-            .map_err(|error| error.to_string())
-    });
-}
-
-#[test]
-#[ignore = "a process of the tests with several"]
-fn detach_again_and_again() {
-    let Some(arguments) = child::arguments() else {
-        return;
-    };
-    let pins = Pins::new(&arguments[0]);
-    child::say("ready");
-    keep_at_it(arguments[1].parse().unwrap(), || {
-        match attach::detach_all(&pins) {
-            Ok(_) | Err(AttachError::Pin(PinError::NothingPinned { .. })) => Ok(()),
-            Err(error) => Err(error.to_string()),
-        }
-    });
-}
-
-/// Lets children run to their end; what they complained of.
-fn complaints(children: Vec<Child>) -> Vec<String> {
-    let mut all = Vec::new();
-    for mut child in children {
-        while let Some(said) = child.hear() {
-            println!("{said}");
-            if said.starts_with("error") {
-                all.push(said);
-            }
-        }
-    }
-    all
-}
-
-#[test]
-fn processes_that_attach_at_once_do_not_disturb_each_other() {
-    let Some(lab) = Lab::new(&["bpftool"]) else {
-        return;
-    };
-    let (a, b) = (Space::new(), Space::new());
-    for n in 0..2 {
-        veth((&a, &format!("va{n}")), (&b, &format!("vb{n}")));
-    }
-    let pins = lab.pins();
-    let root = pins.root().to_str().unwrap();
-    // Two interfaces, and one of them twice.
-    let children = ["vb0", "vb1", "vb0"]
-        .iter()
-        .map(|name| Child::start("attach_again_and_again", &[root, &b.path(), name, "3"]))
-        .collect();
-    assert_eq!(complaints(children), Vec::<String>::new());
-    let plane = Plane::open(&pins);
-    for n in 0..2 {
-        let index = b
-            .within(|| Interface::find(&format!("vb{n}")))
-            .unwrap()
-            .index;
-        send(&a, &format!("va{n}"), 10);
-        assert!(lab::wait_for(Duration::from_secs(2), || seen(
-            &plane, index
-        ) == 10));
-    }
-    assert_eq!(plane.account().interfaces.len(), 2);
-    assert_eq!(attach::detach_all(&pins).unwrap().len(), 2);
-    b.within(|| assert!(bpf::xdp("vb0").is_none() && bpf::xdp("vb1").is_none()));
-}
-
-#[test]
-fn attaching_while_another_process_detaches_all_works_or_leaves_nothing() {
-    let Some(lab) = Lab::new(&["bpftool"]) else {
-        return;
-    };
-    let (a, b) = (Space::new(), Space::new());
-    for n in 0..2 {
-        veth((&a, &format!("va{n}")), (&b, &format!("vb{n}")));
-    }
-    let pins = lab.pins();
-    let root = pins.root().to_str().unwrap();
-    let mut children: Vec<Child> = ["vb0", "vb1"]
-        .iter()
-        .map(|name| Child::start("attach_again_and_again", &[root, &b.path(), name, "5"]))
-        .collect();
-    children.push(Child::start("detach_again_and_again", &[root, "5"]));
-    assert_eq!(complaints(children), Vec::<String>::new());
-    let index = plane::attach_in(&b, &pins, "vb0", &light()).interface.index;
-    let plane = Plane::open(&pins);
-    let before = seen(&plane, index);
-    send(&a, "va0", 10);
-    assert!(lab::wait_for(Duration::from_secs(2), || seen(
-        &plane, index
-    ) == before + 10));
-    attach::detach_all(&pins).unwrap();
-    assert!(!pins.root().exists());
-    b.within(|| {
-        for name in ["vb0", "vb1"] {
-            assert_eq!(
-                (bpf::xdp(name), bpf::tcx_egress(name)),
-                (None, vec![]),
-                "{name}"
-            );
-        }
-    });
 }

@@ -228,9 +228,10 @@ fn two_cpus_sending_into_a_tiny_table_lose_nothing() {
                 })
                 .collect();
             let meddler = scope.spawn(|| meddle(&mut plane, attached.interface.index, &stop));
+            let end = lab::StopAtEnd(&stop);
             let sent = senders.into_iter().map(|sender| sender.join().unwrap());
             let sent = sent.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            stop.store(true, Ordering::Relaxed);
+            drop(end);
             (sent, meddler.join().unwrap())
         });
         let rate = packets as f64 / SENDING.as_secs_f64();
@@ -327,11 +328,12 @@ fn two_cpus_on_one_flow_lose_nothing() {
             })
             .collect();
         let meddler = scope.spawn(|| meddle(&mut plane, plane::ZONE, &stop));
+        let end = lab::StopAtEnd(&stop);
         let runs: u64 = threads
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .sum();
-        stop.store(true, Ordering::Relaxed);
+        drop(end);
         (runs, meddler.join().unwrap())
     });
     assert_closed(&plane, "one flow on two CPUs");

@@ -9,9 +9,6 @@
 
 mod lab;
 
-/// Extension headers, each with its number.
-type Chain = Vec<(u8, Vec<u8>)>;
-
 use std::{net::UdpSocket, time::Duration};
 
 use detector_common::{
@@ -31,6 +28,9 @@ use lab::{
 };
 
 const PAYLOAD: usize = 64;
+
+/// Extension headers, each a number and a body.
+type Chain = Vec<(u8, Vec<u8>)>;
 
 /// A disguise: its name, and the frames that one datagram with this number makes.
 struct Disguise {

@@ -55,11 +55,11 @@ fn configured_hz() -> Option<u32> {
 fn the_rate_of_jiffies_is_found_on_a_busy_machine_too() {
     let Some(lab) = Lab::new(&[]) else { return };
     let Some(hz) = configured_hz() else {
-        println!("skipped: /proc/config.gz does not tell CONFIG_HZ");
-        return;
+        return lab::skip("/proc/config.gz does not tell CONFIG_HZ");
     };
     let stop = std::sync::atomic::AtomicBool::new(false);
     thread::scope(|scope| {
+        let _stop = lab::StopAtEnd(&stop);
         for _ in 0..4 {
             scope.spawn(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -75,7 +75,6 @@ fn the_rate_of_jiffies_is_found_on_a_busy_machine_too() {
                 found
             })
             .collect();
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(found, vec![hz; 10]);
     });
 }
@@ -163,9 +162,8 @@ fn verdicts_expire_with_nobody_left() {
     }
 }
 
-/// Low enough that two CPUs offer several times as much on a busy machine too.
-const PACKETS: [u64; 4] = [2_000, 0, 5_000, 2_000];
-const BYTES: [u64; 4] = [0, 600_000, 0, 250_000];
+const PACKETS: [u64; 4] = [1_000, 0, 4_000, 2_000];
+const BYTES: [u64; 4] = [0, 1_000_000, 0, 500_000];
 const SIZES: [[usize; 2]; 4] = [[60, 60], [1400, 400], [60, 1400], [500, 500]];
 
 #[test]
@@ -249,36 +247,50 @@ fn token_buckets_hold_for_ten_seconds_of_two_cpus() {
 
 #[test]
 fn a_bucket_that_two_cpus_fight_for_holds_too() {
-    const RATE: u64 = 500_000;
     const RUNS: u32 = 1_000_000;
     let Some(lab) = Lab::new(&[]) else { return };
     let mut plane = Plane::unattached(&lab, settings());
     let runners = [plane.runner(), plane.runner()];
-    let limit = Order {
-        packets_per_second: RATE,
+    let frame = frame_of(0, 60);
+    let fight = |times: u32| {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            for (cpu, runner) in runners.iter().enumerate() {
+                let frame = &frame;
+                scope.spawn(move || {
+                    let _pinned = lab::pin(cpu);
+                    for _ in 0..times {
+                        runner.arrives(frame, RUNS);
+                    }
+                });
+            }
+        });
+        start.elapsed().as_secs_f64()
+    };
+    let order = |packets_per_second| Order {
+        packets_per_second,
         ..order(targets()[0], Action::RATE_LIMIT)
     };
-    let slot = plane.writer().add(&limit).unwrap();
-    let frame = frame_of(0, 60);
-    // The buckets fill up during the system calls' preparations, which take milliseconds.
-    runners[0].arrives(&frame, 1_000_000);
-    let before = plane.tables.hits_of(slot).unwrap().passed_packets;
-    let start = Instant::now();
-    thread::scope(|scope| {
-        for (cpu, runner) in runners.iter().enumerate() {
-            let frame = &frame;
-            scope.spawn(move || {
-                let _pinned = lab::pin(cpu);
-                for _ in 0..6 {
-                    runner.arrives(frame, RUNS);
-                }
-            });
-        }
-    });
-    let seconds = start.elapsed().as_secs_f64();
-    let passed = plane.tables.hits_of(slot).unwrap().passed_packets - before;
-    let off = passed as f64 / (RATE as f64 * seconds) * 100.0 - 100.0;
-    let offered = f64::from(RUNS) * 12.0 / seconds;
-    println!("{offered:.0}/s offered for {seconds:.2} s, {passed} passed: {off:+.2} %");
-    assert!(off.abs() <= 5.0 + 10.0 / seconds, "{off:+.2} % off");
+    // A good part of what this machine can offer passes, so that each often finds the other there.
+    plane.writer().add(&order(1)).unwrap();
+    let offered = 2.0 * f64::from(RUNS) / fight(1);
+    let rate = (offered / 4.0) as u64;
+    let slot = plane.writer().add(&order(rate)).unwrap();
+    runners[0].arrives(&frame, RUNS);
+    let before = plane.tables.hits_of(slot).unwrap();
+    let seconds = fight(6);
+    let hits = plane.tables.hits_of(slot).unwrap();
+    let passed = hits.passed_packets - before.passed_packets;
+    let off = passed as f64 / (rate as f64 * seconds) * 100.0 - 100.0;
+    println!("{offered:.0}/s offered, {rate}/s let through for {seconds:.2} s: {off:+.2} %");
+    assert_eq!(
+        passed + hits.dropped_packets - before.dropped_packets,
+        12 * u64::from(RUNS)
+    );
+    // The bucket fills up in a pause between two system calls, to a tenth of a second; what is
+    // longer (another test has the CPU) is not made up for.
+    assert!(
+        (-30.0..2.0 + 10.0 / seconds).contains(&off),
+        "{off:+.2} % off"
+    );
 }

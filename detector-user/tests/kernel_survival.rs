@@ -184,15 +184,8 @@ impl Scene {
                     }
                 }
             });
-            // Stops after a panic too.
-            struct Stop<'a>(&'a AtomicBool);
-            impl Drop for Stop<'_> {
-                fn drop(&mut self) {
-                    self.0.store(true, Ordering::Relaxed);
-                }
-            }
             {
-                let _stop = Stop(&stop);
+                let _stop = lab::StopAtEnd(&stop);
                 what();
             }
             let arrived = receiver.join().unwrap();
@@ -407,4 +400,78 @@ fn killed_while_it_attaches_for_the_first_time() {
         assert!(!pins.root().exists());
     }
     println!("{half} of 8 killed with the maps made and nothing attached");
+}
+
+#[test]
+#[ignore = "a process of the tests of survival"]
+fn replace_again_and_again() {
+    let Some(arguments) = child::arguments() else {
+        return;
+    };
+    let [root, space] = &arguments[..] else {
+        panic!("{arguments:?}")
+    };
+    Space::at(space).enter();
+    for flow_slots in [64, 128].into_iter().cycle() {
+        let sizes = Request {
+            sizes_given: true,
+            ..plane::request(flow_slots, 16)
+        };
+        replace::replace(&Pins::new(root), &sizes).unwrap();
+        child::say("replaced");
+    }
+}
+
+#[test]
+fn killed_while_it_replaces_the_maps() {
+    let Some(scene) = Scene::set() else { return };
+    let pins = scene.lab.pins();
+    let mut first = scene.attacher(feature::ALL, "block");
+    assert_eq!(first.hear().as_deref(), Some("attached"));
+    first.kill();
+    let replacer = || {
+        Child::start(
+            "replace_again_and_again",
+            &[pins.root().to_str().unwrap(), &scene.b.path()],
+        )
+    };
+    let blocked = |when: &str| {
+        let mut plane = Plane::open(&pins);
+        let listed = plane.writer().list().unwrap();
+        assert_eq!(listed.len(), 1, "{when}: verdicts that are left");
+    };
+    let (sent, arrived) = scene.under_traffic(|| {
+        let mut child = replacer();
+        child.hear().unwrap();
+        let began = Instant::now();
+        child.hear().unwrap();
+        let whole = began.elapsed();
+        child.kill();
+        for n in 0..5 {
+            let mut child = replacer();
+            child.hear().unwrap();
+            // Most often near the end, where the new maps come in.
+            thread::sleep(whole * (n + 2) / 6);
+            child.kill();
+            let when = format!("killed after {n}");
+            let again = scene.b.within(|| {
+                attach::attach(
+                    &pins,
+                    &Interface::find("vb").unwrap(),
+                    &request(feature::ALL),
+                )
+            });
+            assert!(again.is_ok(), "{when}: {}", again.unwrap_err());
+            assert!(again.unwrap().replaced, "{when}");
+            blocked(&when);
+        }
+    });
+    println!("{} of each sent", sent[0]);
+    assert!(arrived[0].iter().copied().eq(0..sent[0]), "datagrams lost");
+    assert_eq!(
+        arrived[1],
+        Vec::<u32>::new(),
+        "let through although blocked"
+    );
+    nothing_left(&scene, &pins);
 }

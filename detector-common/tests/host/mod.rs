@@ -87,6 +87,8 @@ pub struct Host {
 
     pub active: Cell<u32>,
     pub generation: Cell<u32>,
+    /// Coarse time of the last eviction, and how many there were at it.
+    pub evictions: Cell<(u32, u32)>,
     pub signatures_active: Cell<u64>,
     pub verdicts: Vec<RefCell<Verdict>>,
     pub hits: RefCell<HashMap<u32, Hits>>,
@@ -138,6 +140,7 @@ impl Host {
             first_hits_max: Cell::new(usize::MAX),
             active: Cell::new(0),
             generation: Cell::new(0),
+            evictions: Cell::new((0, 0)),
             signatures_active: Cell::new(0),
             verdicts: (0..VERDICT_SLOTS)
                 .map(|_| RefCell::new(Verdict::FREE))

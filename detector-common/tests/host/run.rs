@@ -191,6 +191,12 @@ impl Maps for Run<'_> {
         }
         room
     }
+    fn evictions(&self, now: u32) -> u32 {
+        let (at, count) = self.host.evictions.get();
+        let count = if at == now { count + 1 } else { 1 };
+        self.host.evictions.set((now, count));
+        count
+    }
     fn knock(&self, place: u32, fingerprint: u32) -> bool {
         self.host.doorkeeper[place as usize].replace(fingerprint) == fingerprint
     }

@@ -128,9 +128,10 @@ fn of_attach(error: &AttachError) -> Exit {
         AttachError::Pin(error) => of_pin(error),
         AttachError::Load(error) => of_load(error),
         AttachError::Interface(InterfaceError::Name { .. }) => Exit::Usage,
-        AttachError::Interface(_) | AttachError::Busy { .. } | AttachError::Full { .. } => {
-            Exit::Failed
-        }
+        AttachError::Interface(_)
+        | AttachError::Busy { .. }
+        | AttachError::Elsewhere { .. }
+        | AttachError::Full { .. } => Exit::Failed,
         AttachError::Refused { .. } => Exit::Unavailable,
     }
 }

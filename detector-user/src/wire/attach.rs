@@ -97,6 +97,17 @@ pub enum AttachError {
         /// What to do.
         remedy: &'static str,
     },
+    /// An interface of the same index in another network namespace is attached here.
+    #[error(
+        "{interface}: an interface of the same index ({index}) in another network namespace is attached \
+         by way of this pin directory; give this namespace one of its own with --pin-dir"
+    )]
+    Elsewhere {
+        /// Where.
+        interface: String,
+        /// Its index.
+        index: u32,
+    },
     /// All places for interfaces are taken.
     #[error(
         "{interface}: {} interfaces are attached already, no more fit; detach one first",

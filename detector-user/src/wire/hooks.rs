@@ -34,6 +34,12 @@ pub(super) fn hang_ingress(
 ) -> Result<(u8, bool, Option<String>), AttachError> {
     let pin = pins.ingress(interface.index);
     if pin.exists() {
+        if hangs_elsewhere(pins, interface) {
+            return Err(AttachError::Elsewhere {
+                interface: interface.name.clone(),
+                index: interface.index,
+            });
+        }
         if mode == Mode::Native && hangs_generic(pins, interface) {
             return Err(AttachError::Refused {
                 interface: interface.name.clone(),
@@ -90,6 +96,19 @@ pub(super) fn hang_ingress(
         hook::NATIVE
     };
     Ok((hook, false, refused))
+}
+
+/// Whether the pinned link of this index is alive in another network namespace. In
+/// containers the first interface has the same index in each.
+fn hangs_elsewhere(pins: &Pins, interface: &Interface) -> bool {
+    let Ok(Some(hang)) = link::read(&pins.ingress(interface.index)) else {
+        return false;
+    };
+    let here = holder::program_id(interface.index);
+    hang.interface == interface.index
+        && here != Some(hang.program)
+        // Where a card runs a program, too, the kernel names none.
+        && (here.is_some() || holder::hook(interface.index).is_none())
 }
 
 /// Whether a generic link of ours is alive there.

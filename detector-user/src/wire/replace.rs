@@ -3,11 +3,15 @@
 //! swapped to them, one link update each, and the old maps go. No packet passes
 //! uncounted; verdicts are carried over, counters and flows begin anew.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use detector_common::{
     config::{self, feature},
     key::ZONE_MAX,
+};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    io::Errno,
 };
 
 use super::{
@@ -123,24 +127,28 @@ fn swap(
         replaced.attached.push(attached);
     }
     // From here on the programs use the new maps: what is left is where they are pinned.
-    let moved = |from: std::path::PathBuf, to: std::path::PathBuf| {
-        fs::rename(&from, &to).map_err(|cause| PinError::Io {
-            operation: "moving",
-            path: from,
-            cause,
-        })
-    };
-    fs::create_dir(passed.root()).map_err(|cause| PinError::Io {
-        operation: "making",
-        path: passed.root().to_owned(),
-        cause,
-    })?;
-    moved(pins.maps(), passed.maps())?;
-    moved(next.maps(), pins.maps())?;
-    moved(next.clock(), pins.clock())?;
+    change_places(&next.maps(), &pins.maps(), passed)?;
+    moved(&next.clock(), &pins.clock())?;
     passed.remove_all()?;
     next.remove_all()?;
     Ok(replaced)
+}
+
+/// Puts the next maps in the former ones' place, at once where the kernel can (bpffs from
+/// Linux 5.17 on): a process that is killed here leaves the one or the other there.
+fn change_places(next: &Path, former: &Path, passed: &Pins) -> Result<(), PinError> {
+    match renameat_with(CWD, next, CWD, former, RenameFlags::EXCHANGE) {
+        Err(Errno::INVAL) => {
+            fs::create_dir(passed.root()).map_err(PinError::io("making", passed.root()))?;
+            moved(former, &passed.maps())?;
+            moved(next, former)
+        }
+        result => result.map_err(|errno| PinError::io("moving", next)(errno.into())),
+    }
+}
+
+fn moved(from: &Path, to: &Path) -> Result<(), PinError> {
+    fs::rename(from, to).map_err(PinError::io("moving", from))
 }
 
 fn hang(

@@ -17,19 +17,22 @@
 
 pub mod bpf;
 pub mod capture;
+pub mod cast;
 pub mod child;
 pub mod frames;
 #[path = "../needs/mod.rs"]
-pub mod needs;
+mod needs;
 pub mod plane;
 pub mod raw;
 pub mod space;
+
+pub use needs::skip;
 
 use std::{
     fs,
     path::{Path, PathBuf},
     process::{self, Command},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -49,7 +52,7 @@ impl Lab {
     pub fn new(tools: &[&str]) -> Option<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         if let Some(reason) = lacking(tools) {
-            needs::skip(&reason);
+            skip(&reason);
             return None;
         }
         clear_away();
@@ -59,7 +62,7 @@ impl Lab {
         fs::create_dir(&directory).unwrap();
         if let Err(error) = mount("bpf", &directory, "bpf", MountFlags::empty(), None) {
             fs::remove_dir(&directory).unwrap();
-            needs::skip(&format!(
+            skip(&format!(
                 "needs a BPF file system, which cannot be mounted ({error})"
             ));
             return None;
@@ -152,6 +155,15 @@ pub fn pin(n: usize) -> Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         let _ = rustix::thread::sched_setaffinity(None, &self.before);
+    }
+}
+
+/// Tells other threads to stop when it is dropped, after a panic too: a scope waits for them.
+pub struct StopAtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 

@@ -33,7 +33,12 @@ use detector_user::{
 };
 use std::{net::IpAddr, time::Duration};
 
-use super::{Lab, frames::End, space::Space};
+use super::{
+    Lab,
+    frames::{End, udp_frame, v4},
+    raw::Raw,
+    space::Space,
+};
 
 pub const DROP: u32 = 1;
 pub const PASS: u32 = 2;
@@ -285,4 +290,31 @@ pub fn request_in(mode: attach::Mode, flow_slots: u32, verdict_slots: u32) -> Re
         mode,
         ..request(flow_slots, verdict_slots)
     }
+}
+
+/// Programs that do next to nothing, which the verifier takes at once.
+pub fn light() -> Request {
+    let settings = Settings {
+        features: feature::FLOWS,
+        flow_slots: 64,
+        verdict_slots: 16,
+    };
+    Request {
+        settings,
+        ..Request::default()
+    }
+}
+
+/// Sends so many packets of one flow out of an interface.
+pub fn send(space: &Space, name: &str, packets: usize) {
+    let frame = udp_frame(v4([10, 0, 0, 1], 1), v4([10, 0, 0, 2], 2), &[]);
+    space.within(|| {
+        let raw = Raw::sender(name);
+        raw.send_all((0..packets).map(|_| frame.as_slice()), &mut (0, 0));
+    });
+}
+
+/// Packets that an interface has seen arrive.
+pub fn seen(plane: &Plane, index: u32) -> u64 {
+    plane.of(index).0.tally(Fate::Seen).packets
 }
