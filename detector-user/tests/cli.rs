@@ -781,7 +781,7 @@ fn a_lack_of_permission_ends_with_77_and_says_of_what() {
     };
     match as_nobody(&["--version"]) {
         Ok(output) if output.status.success() => {}
-        _ => return lab::needs::skip(&format!("needs {BINARY} to be readable by everyone")),
+        _ => return lab::skip(&format!("needs {BINARY} to be readable by everyone")),
     }
     let cases: [&[&str]; 5] = [
         &["status"],

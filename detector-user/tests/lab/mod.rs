@@ -21,7 +21,7 @@ pub mod cast;
 pub mod child;
 pub mod frames;
 #[path = "../needs/mod.rs"]
-pub mod needs;
+mod needs;
 pub mod plane;
 pub mod raw;
 pub mod space;
