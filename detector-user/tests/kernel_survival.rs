@@ -217,11 +217,12 @@ fn nothing_is_lost_when_the_agent_is_killed_restarted_and_changed() {
                     .within(|| bpf::xdp("vb"))
                     .expect("an XDP program on the interface"),
             );
-            let seen = plane.of(index).0.tally(Fate::Seen).packets;
-            assert!(
-                counted.last().is_none_or(|before| *before < seen),
-                "{counted:?}, then {seen}"
-            );
+            let mut seen = 0;
+            let goes_on = lab::wait_for(Duration::from_secs(2), || {
+                seen = plane.of(index).0.tally(Fate::Seen).packets;
+                counted.last().is_none_or(|before| *before < seen)
+            });
+            assert!(goes_on, "{counted:?}, then {seen}");
             counted.push(seen);
         };
         look();
@@ -239,9 +240,9 @@ fn nothing_is_lost_when_the_agent_is_killed_restarted_and_changed() {
         }
         // Killed at any point of attaching, however long that takes on this machine.
         let whole = scene.time_of_attaching();
-        for n in 1..=7 {
+        for n in 1..=4 {
             let next = scene.attacher(feature::ALL, "");
-            thread::sleep(whole * n / 7);
+            thread::sleep(whole * n / 4);
             next.kill();
         }
         look();
@@ -380,9 +381,9 @@ fn killed_while_it_attaches_for_the_first_time() {
     let mut half = 0;
     let whole = scene.time_of_attaching();
     attach::detach_all(&pins).unwrap();
-    for n in 1..=8 {
+    for n in 1..=5 {
         let child = scene.attacher(feature::ALL, "");
-        thread::sleep(whole * n / 8);
+        thread::sleep(whole * n / 5);
         child.kill();
         let left = pins.is_populated();
         let again = scene.b.within(|| {
@@ -393,13 +394,13 @@ fn killed_while_it_attaches_for_the_first_time() {
         assert!(
             again.is_ok(),
             "killed after {:?}: {}",
-            whole * n / 8,
+            whole * n / 5,
             again.unwrap_err()
         );
         attach::detach_all(&pins).unwrap();
         assert!(!pins.root().exists());
     }
-    println!("{half} of 8 killed with the maps made and nothing attached");
+    println!("{half} of 5 killed with the maps made and nothing attached");
 }
 
 #[test]
@@ -447,11 +448,11 @@ fn killed_while_it_replaces_the_maps() {
         child.hear().unwrap();
         let whole = began.elapsed();
         child.kill();
-        for n in 0..5 {
+        for n in 0..3 {
             let mut child = replacer();
             child.hear().unwrap();
             // Most often near the end, where the new maps come in.
-            thread::sleep(whole * (n + 2) / 6);
+            thread::sleep(whole * (n + 2) / 4);
             child.kill();
             let when = format!("killed after {n}");
             let again = scene.b.within(|| {

@@ -164,6 +164,8 @@ impl Loader<'_> {
     pub fn open(&self, zone: u32, counters: u32) -> Result<Ebpf, LoadError> {
         self.settings.check()?;
         let slots = self.settings.flow_slots;
+        // An array's entry takes eight bytes at least: one door for two slots.
+        let doors = slots / 2;
         let mut features = self.settings.features;
         if !cfg!(target_arch = "x86_64") {
             features |= feature::WEAK_MEMORY;
@@ -173,7 +175,7 @@ impl Loader<'_> {
             features,
             zone,
             set_mask: slots / detector_common::set::WAYS - 1,
-            doorkeeper_mask: slots - 1,
+            doorkeeper_mask: doors - 1,
             counters,
             reserved: 0,
         };
@@ -184,7 +186,7 @@ impl Loader<'_> {
             .map_max_entries(map::SETS, slots / detector_common::set::WAYS)
             .map_max_entries(map::RECORDS, slots)
             .map_max_entries(map::PERIODS, slots)
-            .map_max_entries(map::DOORKEEPER, slots)
+            .map_max_entries(map::DOORKEEPER, doors)
             .map_max_entries(map::VERDICTS, self.settings.verdict_slots)
             .map_max_entries(map::HITS, self.settings.verdict_slots)
             .map_max_entries(map::ADDRESS_VERDICTS, self.settings.verdict_slots);
