@@ -1,7 +1,10 @@
 //! The detector's library: every station a frame passes on its way to a verdict.
 pub mod cli;
+pub mod dataset;
+pub mod decide;
 pub mod drain;
 pub mod enforce;
+pub mod features;
 pub mod flow;
 pub mod output;
 pub mod wire;

@@ -25,6 +25,8 @@ pub(super) enum Exit {
     Unavailable = 69,
     /// Permission was lacking (`EX_NOPERM`).
     NoPermission = 77,
+    /// The configuration is bad (`EX_CONFIG`).
+    Configuration = 78,
 }
 
 /// Why a command failed.
@@ -52,6 +54,9 @@ pub(super) enum Failure {
     /// Called wrongly, in a way that only the host could tell.
     #[error("{0}")]
     Usage(String),
+    /// A configuration file is bad.
+    #[error("{0}")]
+    Configuration(String),
     /// It failed, and this is all there is to say.
     #[error("{0}")]
     Other(String),
@@ -83,6 +88,7 @@ impl Failure {
         match self {
             Self::Said(exit) => *exit,
             Self::Usage(_) | Self::Target(_) => Exit::Usage,
+            Self::Configuration(_) => Exit::Configuration,
             Self::Attach(error) => of_attach(error),
             Self::Tables(error) => of_tables(error),
             Self::Verdict(error) | Self::Replace(ReplaceError::Verdicts(error)) => {
@@ -118,6 +124,7 @@ fn of_code(code: u8) -> Exit {
     match code {
         2 => Exit::Usage,
         69 => Exit::Unavailable,
+        78 => Exit::Configuration,
         77 => Exit::NoPermission,
         _ => Exit::Failed,
     }

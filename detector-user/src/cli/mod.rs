@@ -6,6 +6,7 @@ mod attach;
 mod detach;
 mod doctor;
 mod ethertype;
+mod extract;
 mod failure;
 mod features;
 mod flows;
@@ -65,6 +66,8 @@ enum Command {
     Doctor(doctor::Args),
     /// Turn captures into flows, without a live interface
     Replay(Box<replay::Args>),
+    /// Turn labelled captures into a table of feature rows, to train from
+    Extract(extract::Args),
     /// Write man pages
     #[command(hide = true)]
     Man(pages::ManArgs),
@@ -109,6 +112,7 @@ fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
         Command::Status(args) => status::run(args, pins),
         Command::Doctor(args) => doctor::run(args, pins),
         Command::Replay(args) => Ok(replay::run(args)?),
+        Command::Extract(args) => extract::run(args),
         Command::Man(args) => pages::man(args),
         Command::Completions(args) => pages::completions(args),
     }

@@ -1,6 +1,6 @@
 //! `detector replay`: capture files through the same record and update as live traffic, out as flows.
 
-mod captures;
+pub(super) mod captures;
 mod feed;
 mod progress;
 mod report;

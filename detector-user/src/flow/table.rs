@@ -9,7 +9,8 @@ use detector_common::{
     frame::{Parser, Rejected},
     key::{FlowKey, HashSeed},
     packet::Packet,
-    record::micros,
+    periods::Periods,
+    record::{FlowRecord, micros},
 };
 
 use super::index::Index;
@@ -51,6 +52,8 @@ pub struct Table {
     in_records: Tally,
     ethertypes: Box<[Tally]>,
     pending: Vec<Pending>,
+    /// Records that changed since they were last asked for, where somebody asks.
+    changed: Option<Vec<u32>>,
 }
 
 impl Default for Table {
@@ -62,6 +65,8 @@ impl Default for Table {
 /// Set in a record's lock word, which no one else here uses, once its place held an established flow: a place is
 /// promoted once, whatever flows follow on it, as in the kernel's table.
 const PROMOTED: u32 = 1;
+/// Set there while the record is listed as changed.
+const CHANGED: u32 = 2;
 
 impl Table {
     /// A table that holds at most `flows_max` flows at once.
@@ -85,7 +90,46 @@ impl Table {
             in_records: Tally::default(),
             ethertypes: vec![Tally::default(); ETHERTYPES].into_boxed_slice(),
             pending: Vec::with_capacity(BATCH),
+            changed: None,
         }
+    }
+
+    /// A table that also keeps a list of the records that change, for [`Table::take_changed`].
+    #[must_use]
+    pub fn that_tells_changes(flows_max: u32) -> Self {
+        Self {
+            changed: Some(Vec::new()),
+            ..Self::new(flows_max)
+        }
+    }
+
+    /// Visits each flow that has changed since the last call, by the number of its record.
+    pub fn take_changed(
+        &mut self,
+        ended: &mut Ended<'_>,
+        mut visit: impl FnMut(u32, &FlowRecord, Option<&Periods>),
+    ) {
+        self.settle(ended);
+        let Some(mut changed) = self.changed.take() else {
+            return;
+        };
+        for number in changed.drain(..) {
+            let record = self.records.get_mut(number);
+            record.lock &= !CHANGED;
+            let record = self.records.get(number);
+            visit(number, record, self.periods.of(number, record));
+        }
+        self.changed = Some(changed);
+    }
+
+    /// The record of a flow, if there is one; of the packets counted last some may be missing.
+    #[must_use]
+    pub fn find(&self, key: &FlowKey) -> Option<&FlowRecord> {
+        let hash = (key.hash(&self.seed) >> 32) as u32;
+        let is_it = |number| self.records.get(number).key == *key;
+        self.index
+            .find(hash, is_it)
+            .map(|number| self.records.get(number))
     }
 
     /// Counts one frame. A flow that is over goes to `ended`, at the latest [`BATCH`] frames later.
@@ -174,10 +218,11 @@ impl Table {
         } else if let Some(gap) = record.update(from_low, packet, now_us) {
             self.periods.add(number, gap);
         }
-        if record.lock != PROMOTED && record.is_established() {
-            record.lock = PROMOTED;
+        if record.lock & PROMOTED == 0 && record.is_established() {
+            record.lock |= PROMOTED;
             self.counters.events[Event::FlowsPromoted as usize] += 1;
         }
+        self.note_change(number);
     }
 
     /// A packet of a flow that has no record.
@@ -193,9 +238,21 @@ impl Table {
                 .push()
                 .begin(&pending.key, pending.from_low, None, packet, pending.now_us);
             self.event(Event::FlowsCreated);
+            self.note_change(number);
         } else {
             let (packets, bytes) = (packet.segments.into(), packet.wire_bytes.into());
             self.tally(Fate::NotAdmitted, packets, bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn note_change(&mut self, number: u32) {
+        if let Some(changed) = &mut self.changed {
+            let record = self.records.get_mut(number);
+            if record.lock & CHANGED == 0 {
+                record.lock |= CHANGED;
+                changed.push(number);
+            }
         }
     }
 
@@ -237,6 +294,9 @@ impl Table {
             let (packets, bytes) = record.totals();
             self.in_records.add(packets, bytes);
             ended(&record.normalized(), self.periods.of(number, record));
+        }
+        if let Some(changed) = &mut self.changed {
+            changed.clear();
         }
         self.index.clear();
         self.records.clear();

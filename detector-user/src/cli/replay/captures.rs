@@ -11,25 +11,25 @@ const DEPTH_MAX: usize = 64;
 
 /// One file to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Capture {
-    pub(super) path: PathBuf,
+pub(in super::super) struct Capture {
+    pub(in super::super) path: PathBuf,
     /// It was found in a directory, and its name does not say that it is a capture: if it turns out to be none, that is
     /// no failure.
-    pub(super) may_be_other: bool,
+    pub(in super::super) may_be_other: bool,
 }
 
 /// What there is to read.
 #[derive(Debug, Default)]
-pub(super) struct Captures {
-    pub(super) files: Vec<Capture>,
+pub(in super::super) struct Captures {
+    pub(in super::super) files: Vec<Capture>,
     /// Directories that could not be read.
-    pub(super) failed: Vec<(PathBuf, io::Error)>,
+    pub(in super::super) failed: Vec<(PathBuf, io::Error)>,
 }
 
 impl Captures {
     /// All files that `named` stands for. What is no directory is taken as it is, so that opening it tells what is
     /// wrong with it; `-` is standard input.
-    pub(super) fn of(named: &[PathBuf]) -> Self {
+    pub(in super::super) fn of(named: &[PathBuf]) -> Self {
         let mut captures = Self::default();
         for path in named {
             if path == Path::new("-") {

@@ -1,0 +1,98 @@
+//! From flow records to rows: the same for live flows, for captures and for training.
+
+use detector_common::{periods::Periods, record::FlowRecord};
+
+use super::{
+    COUNT, Row, fill_flow, fill_hosts,
+    hosts::Hosts,
+    ways::{Change, Ends, Ways},
+};
+
+/// Rows that one tick makes at most. What is beyond is counted, and still goes into the hosts' windows.
+pub const ROWS_PER_TICK_MAX: usize = 1 << 15;
+
+/// A flow at a tick at which it is due.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its way, a number that stays the flow's while it lasts.
+    pub way: u32,
+    /// Its ends.
+    pub ends: Ends,
+    /// What has become of it since it was last due.
+    pub change: Change,
+    /// What it looks like.
+    pub record: FlowRecord,
+    /// Its features.
+    pub row: Row,
+}
+
+/// Turns what a tick saw into rows.
+#[derive(Default)]
+pub struct Extractor {
+    ways: Ways,
+    hosts: Hosts,
+    due: Vec<Due>,
+    left_out: u64,
+}
+
+impl Extractor {
+    /// Takes a look at a flow that has changed.
+    #[inline]
+    pub fn observe(
+        &mut self,
+        way: u32,
+        record: &FlowRecord,
+        periods: Option<&Periods>,
+        now_us: u64,
+    ) {
+        let Some(change) = self.ways.look(way, record, now_us) else {
+            return;
+        };
+        let ends = Ends::of(record);
+        self.hosts.note(&ends, &change, now_us);
+        if self.due.len() >= ROWS_PER_TICK_MAX {
+            self.left_out += 1;
+            return;
+        }
+        let mut row = [0.0; COUNT];
+        fill_flow(&mut row, record, periods);
+        self.due.push(Due {
+            way,
+            ends,
+            change,
+            record: *record,
+            row,
+        });
+    }
+
+    /// The flows that are due at this tick, their rows whole: each sees all that the tick brought.
+    pub fn rows(&mut self, now_us: u64) -> &[Due] {
+        for due in &mut self.due {
+            fill_hosts(&mut due.row, &self.hosts, &due.ends, now_us);
+        }
+        &self.due
+    }
+
+    /// The flows that are due, and what goes with them.
+    #[must_use]
+    pub fn split(&mut self) -> (&[Due], &Hosts, &mut Ways) {
+        (&self.due, &self.hosts, &mut self.ways)
+    }
+
+    /// Ends the tick.
+    pub fn clear(&mut self) {
+        self.due.clear();
+    }
+
+    /// What hosts have been doing.
+    #[must_use]
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Flows for which a tick had no room.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}

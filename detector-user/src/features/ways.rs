@@ -1,0 +1,248 @@
+//! What was last seen of each flow, so that a look at it tells what has changed since.
+
+use detector_common::{
+    key::Address,
+    packet::protocol,
+    record::{FlowRecord, state},
+};
+
+/// A look is due when a flow has grown by this many packets since the last, whatever it had before.
+const GROWN_PACKETS: u32 = 256;
+/// A flow that goes on is looked at again after this, µs.
+const AGAIN_US: u64 = 1_000_000;
+
+/// A request that is not answered with payload within this is a waiting one, µs.
+pub const WAITING_US: u32 = 2_000_000;
+
+/// Who sent a flow's first packet, to whom and to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// Sender of the first packet that was seen.
+    pub source: Address,
+    /// The other side.
+    pub destination: Address,
+    /// Port of the sender; 0 where the protocol has none.
+    pub source_port: u16,
+    /// Port of the other side; 0 where the protocol has none.
+    pub port: u16,
+    /// IP protocol.
+    pub protocol: u8,
+}
+
+impl Ends {
+    /// The ends of a flow.
+    #[must_use]
+    pub fn of(record: &FlowRecord) -> Self {
+        let key = &record.key;
+        let forward_is_low = record.state & state::FORWARD_IS_LOW != 0;
+        let began_backward = record.state & state::BEGAN_BACKWARD != 0;
+        let protocol = key.protocol();
+        let has_ports = crate::flow::protocol::has_ports(protocol);
+        let port = |port| if has_ports { port } else { 0 };
+        let (low, high) = (
+            (key.low, port(key.low_port)),
+            (key.high, port(key.high_port)),
+        );
+        let (from, to) = if forward_is_low != began_backward {
+            (low, high)
+        } else {
+            (high, low)
+        };
+        Self {
+            source: from.0,
+            destination: to.0,
+            source_port: from.1,
+            port: to.1,
+            protocol,
+        }
+    }
+}
+
+/// What has become of a flow since it was last looked at, as its sender sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// It was not there before.
+    pub begun: bool,
+    /// Nobody has answered yet.
+    pub unanswered: bool,
+    /// It was answered for the first time.
+    pub answered: bool,
+    /// It was turned away: a reset, and no payload from the other side.
+    pub refused: bool,
+    /// TCP is over.
+    pub closed: bool,
+    /// It is established only now: its sender spoke again after an answer, or often enough.
+    pub established: bool,
+    /// Its sender has asked for something and been given nothing for [`WAITING_US`].
+    pub waiting: bool,
+    /// TCP that is not established: a handshake that was not completed.
+    pub half_open: bool,
+    /// Packets with payload that the sender sent.
+    pub out_data_packets: u32,
+    /// Packets that the sender sent.
+    pub out_packets: u32,
+    /// Their bytes.
+    pub out_bytes: u64,
+    /// Packets that came back.
+    pub in_packets: u32,
+    /// Their bytes.
+    pub in_bytes: u64,
+    /// Payload that came back.
+    pub in_payload: u64,
+    /// Packets altogether since the flow's beginning.
+    pub packets: u32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    first_us: u64,
+    key: u64,
+    at_us: u64,
+    out_bytes: u64,
+    in_bytes: u64,
+    in_payload: u64,
+    out_packets: u32,
+    in_packets: u32,
+    out_data_packets: u32,
+    marks: u8,
+    /// The family that the flow was last found to be of, plus one.
+    family: u8,
+}
+
+/// Bits of [`Seen::marks`].
+mod mark {
+    pub(super) const KNOWN: u8 = 1;
+    pub(super) const ANSWERED: u8 = 2;
+    pub(super) const REFUSED: u8 = 4;
+    pub(super) const CLOSED: u8 = 8;
+    pub(super) const ESTABLISHED: u8 = 16;
+    pub(super) const WAITING: u8 = 32;
+}
+
+/// One memory for each way of the flow table.
+#[derive(Default)]
+pub struct Ways {
+    seen: Vec<Seen>,
+}
+
+impl Ways {
+    /// What has changed since the last look, if a look is due: at a flow's beginning, when it has 2, 4, 8, … packets, was
+    /// answered or ended, and at times while it goes on. What is not due is told at the next look.
+    pub fn look(&mut self, way: u32, record: &FlowRecord, now_us: u64) -> Option<Change> {
+        let index = way as usize;
+        if index >= self.seen.len() {
+            self.seen.resize(index + 1, Seen::default());
+        }
+        let seen = &mut self.seen[index];
+        let key = record.key.low.words[1]
+            ^ record.key.high.words[1].rotate_left(21)
+            ^ record.key.low.words[0]
+            ^ record.key.high.words[0]
+            ^ u64::from(record.key.low_port) << 48
+            ^ u64::from(record.key.high_port) << 16
+            ^ u64::from(record.key.zone_protocol).rotate_left(40);
+        let same =
+            seen.marks & mark::KNOWN != 0 && seen.first_us == record.first_us && seen.key == key;
+        if !same {
+            *seen = Seen {
+                first_us: record.first_us,
+                key,
+                ..Seen::default()
+            };
+        }
+        let began_backward = record.state & state::BEGAN_BACKWARD != 0;
+        let there = |bit, counters: &detector_common::record::Direction| {
+            if record.state & bit == 0 {
+                (0, 0, 0)
+            } else {
+                (counters.packets, counters.bytes, counters.payload)
+            }
+        };
+        let forward = there(state::FORWARD_SEEN, &record.forward);
+        let backward = there(state::BACKWARD_SEEN, &record.backward);
+        let (out, back) = if began_backward {
+            (backward, forward)
+        } else {
+            (forward, backward)
+        };
+        let resets = record.forward_flags.rst + record.backward_flags.rst;
+        let now = |mark_bit: u8, holds: bool| holds && seen.marks & mark_bit == 0;
+        let answered = now(mark::ANSWERED, back.0 > 0);
+        let refused = now(mark::REFUSED, back.0 > 0 && resets > 0 && back.2 == 0);
+        let closed = now(mark::CLOSED, record.state & state::CLOSED != 0);
+        let is_established = record.is_established();
+        let established = now(mark::ESTABLISHED, is_established);
+        // The record counts packets with payload forward only.
+        let data_packets = if began_backward {
+            0
+        } else {
+            record.forward_data_packets
+        };
+        let asks = data_packets > 0 && back.2 == 0 && record.last_us >= WAITING_US;
+        let tcp = record.key.protocol() == protocol::TCP;
+        let waiting = now(mark::WAITING, tcp && is_established && asks);
+        let begun = seen.marks & mark::KNOWN == 0;
+        let (before, packets) = (
+            seen.out_packets.wrapping_add(seen.in_packets),
+            out.0.wrapping_add(back.0),
+        );
+        let grown = packets.wrapping_sub(before);
+        let doubled = packets.checked_ilog2() > before.checked_ilog2();
+        let due = begun
+            || answered
+            || refused
+            || closed
+            || established
+            || waiting
+            || doubled
+            || grown >= GROWN_PACKETS
+            || grown > 0 && now_us.saturating_sub(seen.at_us) >= AGAIN_US;
+        if !due {
+            return None;
+        }
+        let change = Change {
+            begun,
+            unanswered: back.0 == 0,
+            answered,
+            refused,
+            closed,
+            established,
+            waiting,
+            half_open: tcp && !is_established,
+            out_data_packets: data_packets.wrapping_sub(seen.out_data_packets),
+            out_packets: out.0.wrapping_sub(seen.out_packets),
+            out_bytes: out.1.wrapping_sub(seen.out_bytes),
+            in_packets: back.0.wrapping_sub(seen.in_packets),
+            in_bytes: back.1.wrapping_sub(seen.in_bytes),
+            in_payload: back.2.wrapping_sub(seen.in_payload),
+            packets,
+        };
+        seen.marks |= mark::KNOWN;
+        for (bit, holds) in [
+            (mark::ANSWERED, answered),
+            (mark::REFUSED, refused),
+            (mark::CLOSED, closed),
+            (mark::ESTABLISHED, established),
+            (mark::WAITING, waiting),
+        ] {
+            if holds {
+                seen.marks |= bit;
+            }
+        }
+        (seen.out_packets, seen.out_bytes) = (out.0, out.1);
+        (seen.in_packets, seen.in_bytes, seen.in_payload) = back;
+        seen.out_data_packets = data_packets;
+        seen.at_us = now_us;
+        Some(change)
+    }
+
+    /// Notes the family that a flow was found to be of; whether that is new of it.
+    pub fn mark_family(&mut self, way: u32, family: u8) -> bool {
+        let Some(seen) = self.seen.get_mut(way as usize) else {
+            return true;
+        };
+        let new = seen.family != family + 1;
+        seen.family = family + 1;
+        new
+    }
+}
