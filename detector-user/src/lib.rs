@@ -1,4 +1,5 @@
 //! The detector's library: every station a frame passes on its way to a verdict.
+pub mod agent;
 pub mod cli;
 pub mod dataset;
 pub mod decide;
@@ -7,4 +8,5 @@ pub mod enforce;
 pub mod features;
 pub mod flow;
 pub mod output;
+pub mod score;
 pub mod wire;

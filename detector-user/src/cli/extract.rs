@@ -51,31 +51,33 @@ impl Stages for Taker<'_> {
     }
 
     fn tick(&mut self, now_us: u64) {
-        for due in self.extractor.rows(now_us) {
+        let (flows, next_flow) = (&mut self.flows, &mut *self.next_flow);
+        let (label, group, writer) = (&self.label, &self.group, &mut *self.writer);
+        let (result, rows_max) = (&mut self.result, self.rows_per_flow_max);
+        self.extractor.each(now_us, |due, _, _| {
             let way = due.way as usize;
-            if way >= self.flows.len() {
-                self.flows.resize(way + 1, (0, 0));
+            if way >= flows.len() {
+                flows.resize(way + 1, (0, 0));
             }
-            let flow = &mut self.flows[way];
+            let flow = &mut flows[way];
             if due.change.begun {
-                *flow = (0, *self.next_flow);
-                *self.next_flow += 1;
+                *flow = (0, *next_flow);
+                *next_flow += 1;
             }
             flow.0 += 1;
-            let Some(family) = self.label.family(&due.ends) else {
-                continue;
+            let Some(family) = label.family(&due.ends) else {
+                return;
             };
-            if flow.0 > self.rows_per_flow_max || self.result.is_err() {
-                continue;
+            if flow.0 <= rows_max && result.is_ok() {
+                let known = Known {
+                    family,
+                    group,
+                    flow: flow.1,
+                    packets: due.change.packets,
+                };
+                *result = writer.write(&due.row, known);
             }
-            let known = Known {
-                family,
-                group: &self.group,
-                flow: flow.1,
-                packets: due.change.packets,
-            };
-            self.result = self.writer.write(&due.row, known);
-        }
+        });
         self.extractor.clear();
     }
 }

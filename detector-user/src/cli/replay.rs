@@ -1,6 +1,7 @@
 //! `detector replay`: capture files through the same record and update as live traffic, out as flows.
 
 pub(super) mod captures;
+mod decide;
 mod feed;
 mod progress;
 mod report;
@@ -37,6 +38,13 @@ pub struct Args {
     /// Run the frames through the programs in the kernel, with the captures' own time: needs root, attaches nothing
     #[arg(long)]
     pub kernel: bool,
+    /// Run the agent over them, in the captures' own time: out come alerts and verdicts, a line a capture or, with -o
+    /// jsonl, EVE events
+    #[arg(long, conflicts_with = "kernel")]
+    pub decide: bool,
+    /// With --decide: drop what the verdicts would drop
+    #[arg(long, requires = "decide")]
+    pub enforce: bool,
     /// Which flows.
     #[command(flatten)]
     pub filter: FlowFilter,
@@ -105,6 +113,9 @@ impl ReplayError {
 /// # Errors
 /// See [`ReplayError`]; a closed pipe is none.
 pub fn run(args: &Args) -> Result<(), ReplayError> {
+    if args.decide {
+        return decide::run(args);
+    }
     if !args.kernel {
         return replay(args, Table::new(args.flows_max)).map(drop);
     }

@@ -1,3 +1,219 @@
 //! Decisions: from scores and windows to alerts and verdicts. Nothing here touches the kernel or reads a clock.
+//!
+//! [`Decider`] is asked at each tick: first flow by flow ([`Decider::flow`]), then once ([`Decider::tick`]).
 
+pub mod alert;
 pub mod family;
+pub mod policy;
+pub mod rules;
+pub mod served;
+pub mod sources;
+pub mod synthesis;
+pub mod victims;
+
+use detector_common::key::Address;
+
+use crate::{
+    enforce::target::Prefix,
+    features::{
+        extractor::Due,
+        hosts::{Hosts, Surroundings},
+    },
+};
+use alert::{Alert, By, Decision, Kind};
+use family::Family;
+use policy::{Policy, Step};
+use served::Budget;
+use sources::{Evidence, Matched, Sources};
+use victims::Victims;
+
+/// What the model found in a flow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// The family.
+    pub family: Family,
+    /// Its probability.
+    pub score: f32,
+    /// The flow was not found to be of it before.
+    pub new: bool,
+}
+
+/// Decides.
+pub struct Decider {
+    policy: Policy,
+    sources: Sources,
+    victims: Victims,
+    budget: Budget,
+    /// Never denied: alerts only.
+    spared: Vec<Prefix>,
+    decisions: Vec<Decision>,
+}
+
+impl Decider {
+    /// Decides by a policy.
+    #[must_use]
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy,
+            sources: Sources::default(),
+            victims: Victims::default(),
+            budget: Budget::default(),
+            spared: Vec::new(),
+            decisions: Vec::new(),
+        }
+    }
+
+    /// Changes the policy. What was decided stays.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// Sources that are never denied.
+    pub fn spare(&mut self, prefixes: Vec<Prefix>) {
+        self.spared = prefixes;
+    }
+
+    /// Takes a flow that is due, and what the model found in it; `explain` says what spoke for it.
+    pub fn flow(
+        &mut self,
+        due: &Due,
+        around: &Surroundings,
+        found: Option<Found>,
+        explain: impl FnOnce(Family) -> String,
+    ) {
+        let now_us = around.now_us;
+        let source = due.ends.source;
+        if due.change.in_payload > 0 && !due.change.incomplete {
+            self.budget.serve(source, now_us);
+        }
+        self.victims
+            .look(&self.policy.victims, due, &around.destination, now_us);
+        if let Some(found) = found {
+            self.found(due, around, found, explain);
+        }
+        let Some(hit) = rules::judge(&self.policy.rules, due, around) else {
+            return;
+        };
+        self.sources.goes_on(&source, now_us);
+        if self.sources.would_rise(&source, hit.step) {
+            let reason = format!("{:.0} {}", hit.value, hit.what);
+            self.accuse(due, hit.family, hit.step, By::Rule, None, reason, now_us);
+        }
+    }
+
+    fn found(
+        &mut self,
+        due: &Due,
+        around: &Surroundings,
+        found: Found,
+        explain: impl FnOnce(Family) -> String,
+    ) {
+        let now_us = around.now_us;
+        let source = due.ends.source;
+        self.sources.goes_on(&source, now_us);
+        if !found.new {
+            return;
+        }
+        let flows = self.sources.add_flow(source, found.family, now_us);
+        let policy = &self.policy.model;
+        let Some(step) = policy.ladder(found.family).step(flows) else {
+            return;
+        };
+        // One family among much else that a source does speaks of the model rather than of the source.
+        if flows < policy.share_min * around.source.flows || !self.sources.would_rise(&source, step) {
+            return;
+        }
+        let reason = format!("{flows:.0} flows look like it; {}", explain(found.family));
+        self.accuse(due, found.family, step, By::Model, Some(found.score), reason, now_us);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one thing")]
+    fn accuse(
+        &mut self,
+        due: &Due,
+        family: Family,
+        step: Step,
+        by: By,
+        score: Option<f32>,
+        mut reason: String,
+        now_us: u64,
+    ) {
+        let ends = &due.ends;
+        let served = self.budget.is_served(&ends.source, now_us);
+        let mut may = Step::Drop;
+        if step > Step::Alert {
+            if self.spared.iter().any(|prefix| prefix.contains(ends.source.to_ip())) {
+                may = Step::Alert;
+                reason.push_str("; never to be blocked");
+            } else if let Err(exhausted) =
+                self.budget
+                    .take(&self.policy.budget, served, self.sources.denied_served(), now_us)
+            {
+                may = Step::Alert;
+                if self.budget.tell() {
+                    self.decisions.push(safety(&exhausted, now_us));
+                }
+            }
+        }
+        let evidence = Evidence {
+            family,
+            step,
+            by,
+            score,
+            source: (ends.source.to_ip(), ends.source_port),
+            destination: (ends.destination.to_ip(), ends.port),
+            protocol: ends.protocol,
+            reason,
+        };
+        let decision = self
+            .sources
+            .accuse(evidence, &self.policy.verdicts, may, served, now_us);
+        self.decisions.extend(decision);
+    }
+
+    /// Ends a tick: what was decided in it, in order. `matched` tells how many packets a verdict has met.
+    pub fn tick(
+        &mut self,
+        due: &[Due],
+        hosts: &Hosts,
+        matched: &Matched<'_>,
+        now_us: u64,
+    ) -> Vec<Decision> {
+        let out = &mut self.decisions;
+        self.victims
+            .tick(&self.policy.victims, (due, hosts), matched, now_us, out);
+        self.sources
+            .tick(&self.policy.verdicts, matched, now_us, out);
+        std::mem::take(out)
+    }
+
+    /// Forgets what was done about a source.
+    pub fn pardon(&mut self, source: &Address) {
+        self.sources.pardon(source);
+    }
+
+    /// Sources that are denied, and destinations under attack.
+    #[must_use]
+    pub fn counts(&self) -> (usize, usize) {
+        (self.sources.denied(), self.victims.count())
+    }
+}
+
+fn safety(exhausted: &served::Exhausted, now_us: u64) -> Decision {
+    Decision {
+        alert: Some(Alert {
+            at_us: now_us,
+            kind: Kind::Safety,
+            family: Family::Benign,
+            source: None,
+            destination: None,
+            protocol: 0,
+            sources: 0,
+            by: By::Rule,
+            score: None,
+            reason: exhausted.to_string(),
+            target: None,
+        }),
+        act: None,
+    }
+}

@@ -1,7 +1,8 @@
 //! Verdicts, written to the kernel. Nothing else writes a verdict map.
 pub mod floor;
+pub mod native;
 pub mod never_block;
-mod order;
+pub mod order;
 pub mod signatures;
 pub mod target;
 pub mod writer;

@@ -3,8 +3,8 @@
 use detector_common::{periods::Periods, record::FlowRecord};
 
 use super::{
-    COUNT, Row, fill_flow, fill_hosts,
-    hosts::Hosts,
+    COUNT, Row, fill_flow, fill_surroundings,
+    hosts::{Hosts, Surroundings},
     ways::{Change, Ends, Ways},
 };
 
@@ -65,18 +65,19 @@ impl Extractor {
         });
     }
 
-    /// The flows that are due at this tick, their rows whole: each sees all that the tick brought.
-    pub fn rows(&mut self, now_us: u64) -> &[Due] {
+    /// Visits the flows that are due at this tick, their rows whole: each sees all that the tick brought.
+    pub fn each(&mut self, now_us: u64, mut visit: impl FnMut(&Due, &Surroundings, &mut Ways)) {
         for due in &mut self.due {
-            fill_hosts(&mut due.row, &self.hosts, &due.ends, now_us);
+            let around = self.hosts.around(&due.ends, now_us);
+            fill_surroundings(&mut due.row, &around);
+            visit(due, &around, &mut self.ways);
         }
-        &self.due
     }
 
-    /// The flows that are due, and what goes with them.
+    /// The flows that are due at this tick.
     #[must_use]
-    pub fn split(&mut self) -> (&[Due], &Hosts, &mut Ways) {
-        (&self.due, &self.hosts, &mut self.ways)
+    pub fn due(&self) -> &[Due] {
+        &self.due
     }
 
     /// Ends the tick.

@@ -86,7 +86,7 @@ macro_rules! fading {
 fading! {
     /// A host as one that begins flows.
     Source {
-        fast: flows_fast packets_fast bytes_fast replies_fast;
+        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast;
         slow: flows unanswered refused;
         distinct: ports peers;
     }
@@ -94,15 +94,15 @@ fading! {
 fading! {
     /// A host as one with whom flows are begun.
     Destination {
-        fast: flows_fast unanswered_fast half_open_fast packets_fast bytes_fast replies_fast;
-        slow: flows;
+        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast;
+        slow: flows incomplete;
         distinct: sources;
     }
 }
 fading! {
     /// A service of a host.
     Service {
-        fast: flows_fast unanswered_fast half_open_fast packets_fast bytes_fast requests_fast;
+        fast: flows_fast incomplete_fast packets_fast bytes_fast requests_fast;
         slow: flows waiting;
         distinct: sources;
     }
@@ -110,7 +110,7 @@ fading! {
 fading! {
     /// A source and the service that it asks.
     Pair {
-        fast: flows_fast packets_fast requests_fast;
+        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast requests_fast;
         slow: flows closed waiting packets replies_payload;
         distinct: ;
     }
@@ -199,7 +199,7 @@ impl Hosts {
             (false, _, true) => -1.0,
             _ => 0.0,
         };
-        let half_open = match (change.begun, change.half_open, change.established) {
+        let incomplete = match (change.begun, change.incomplete, change.completed) {
             (true, true, _) => 1.0,
             (false, _, true) => -1.0,
             _ => 0.0,
@@ -212,6 +212,7 @@ impl Hosts {
         self.sources.with(ends.source, now_us, |source| {
             source.flows_fast += flow;
             source.flows += flow;
+            source.incomplete_fast = (source.incomplete_fast + incomplete).max(0.0);
             source.packets_fast += out;
             source.bytes_fast += bytes;
             source.replies_fast += back;
@@ -226,8 +227,8 @@ impl Hosts {
         self.destinations.with(ends.destination, now_us, |host| {
             host.flows_fast += flow;
             host.flows += flow;
-            host.unanswered_fast = (host.unanswered_fast + unanswered).max(0.0);
-            host.half_open_fast = (host.half_open_fast + half_open).max(0.0);
+            host.incomplete_fast = (host.incomplete_fast + incomplete).max(0.0);
+            host.incomplete = (host.incomplete + incomplete).max(0.0);
             host.packets_fast += out;
             host.bytes_fast += bytes;
             host.replies_fast += back;
@@ -239,8 +240,7 @@ impl Hosts {
         self.services.with(key, now_us, |service| {
             service.flows_fast += flow;
             service.flows += flow;
-            service.unanswered_fast = (service.unanswered_fast + unanswered).max(0.0);
-            service.half_open_fast = (service.half_open_fast + half_open).max(0.0);
+            service.incomplete_fast = (service.incomplete_fast + incomplete).max(0.0);
             service.packets_fast += out;
             service.bytes_fast += bytes;
             service.requests_fast += requests;
@@ -252,6 +252,9 @@ impl Hosts {
         self.pairs.with((ends.source, key), now_us, |pair| {
             pair.flows += flow;
             pair.flows_fast += flow;
+            pair.incomplete_fast = (pair.incomplete_fast + incomplete).max(0.0);
+            pair.bytes_fast += bytes;
+            pair.replies_fast += back;
             pair.closed += one(change.closed);
             pair.waiting += one(change.waiting);
             pair.requests_fast += requests;
@@ -261,28 +264,23 @@ impl Hosts {
         });
     }
 
-    /// A host as one that begins flows.
+    /// What surrounds a flow.
     #[must_use]
-    pub fn source(&self, address: &Address, now_us: u64) -> Source {
-        self.sources.get(address, now_us)
+    pub fn around(&self, ends: &Ends, now_us: u64) -> Surroundings {
+        let key = ServiceKey::from(ends);
+        Surroundings {
+            source: self.sources.get(&ends.source, now_us),
+            destination: self.destinations.get(&ends.destination, now_us),
+            service: self.services.get(&key, now_us),
+            pair: self.pairs.get(&(ends.source, key), now_us),
+            now_us,
+        }
     }
 
     /// A host as one with whom flows are begun.
     #[must_use]
     pub fn destination(&self, address: &Address, now_us: u64) -> Destination {
         self.destinations.get(address, now_us)
-    }
-
-    /// A service.
-    #[must_use]
-    pub fn service(&self, key: &ServiceKey, now_us: u64) -> Service {
-        self.services.get(key, now_us)
-    }
-
-    /// A source and a service.
-    #[must_use]
-    pub fn pair(&self, source: &Address, key: &ServiceKey, now_us: u64) -> Pair {
-        self.pairs.get(&(*source, *key), now_us)
     }
 
     /// Hosts, services and pairs that found no room.
@@ -295,13 +293,19 @@ impl Hosts {
     }
 }
 
-/// What the features of one moment are computed from.
-struct Basis {
-    source: Source,
-    destination: Destination,
-    service: Service,
-    pair: Pair,
-    now_us: u64,
+/// What surrounds a flow at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings {
+    /// Its source.
+    pub source: Source,
+    /// Its destination.
+    pub destination: Destination,
+    /// Its service.
+    pub service: Service,
+    /// Its source and its service.
+    pub pair: Pair,
+    /// The moment.
+    pub now_us: u64,
 }
 
 fn share(a: f32, b: f32) -> f32 {
@@ -318,17 +322,10 @@ macro_rules! host_features {
         /// The features' names, in the order of a row.
         pub const NAMES: &[&str] = &[$($name),*];
 
-        impl Hosts {
-            /// The features of a flow's surroundings, in the order of [`NAMES`], each handed to `put`.
-            pub fn compute(&self, ends: &Ends, now_us: u64, mut put: impl FnMut(f32)) {
-                let key = ServiceKey::from(ends);
-                let $b = &Basis {
-                    source: self.source(&ends.source, now_us),
-                    destination: self.destination(&ends.destination, now_us),
-                    service: self.service(&key, now_us),
-                    pair: self.pair(&ends.source, &key, now_us),
-                    now_us,
-                };
+        impl Surroundings {
+            /// The features, in the order of [`NAMES`], each handed to `put`.
+            pub fn features(&self, mut put: impl FnMut(f32)) {
+                let $b = self;
                 $(put($value);)*
             }
         }
@@ -348,16 +345,16 @@ host_features! { b;
     "src_bytes_fast" => b.source.bytes_fast;
     "src_reply_share" => share(b.source.replies_fast, b.source.packets_fast + b.source.replies_fast);
     "dst_flows_fast" => b.destination.flows_fast;
-    "dst_unanswered_fast_share" => share(b.destination.unanswered_fast, b.destination.flows_fast);
+    "dst_incomplete_share" => share(b.destination.incomplete_fast, b.destination.flows_fast);
     "dst_sources" => b.destination.sources.estimate(b.now_us);
     "dst_packets_fast" => b.destination.packets_fast;
     "dst_bytes_fast" => b.destination.bytes_fast;
     "dst_reply_share" => share(b.destination.replies_fast, b.destination.packets_fast + b.destination.replies_fast);
     "svc_flows_fast" => b.service.flows_fast;
-    "svc_unanswered_fast_share" => share(b.service.unanswered_fast, b.service.flows_fast);
-    "svc_half_open_fast_share" => share(b.service.half_open_fast, b.service.flows_fast);
+    "svc_incomplete_share" => share(b.service.incomplete_fast, b.service.flows_fast);
     "svc_sources" => b.service.sources.estimate(b.now_us);
     "pair_flows" => b.pair.flows;
+    "pair_incomplete_share" => share(b.pair.incomplete_fast, b.pair.flows_fast);
     "pair_closed_share" => share(b.pair.closed, b.pair.flows);
     "pair_requests_fast" => b.pair.requests_fast;
     "pair_waiting" => b.pair.waiting;
@@ -395,16 +392,16 @@ mod tests {
         for port in 1..=100 {
             hosts.note(&ends(1, port), &new, u64::from(port) * 1000);
         }
-        let source = hosts.source(&ends(1, 1).source, 100_000);
+        let source = hosts.around(&ends(1, 1), 100_000).source;
         assert!((95.0..=100.0).contains(&source.flows), "{source:?}");
         assert!(source.unanswered > 95.0);
         assert!((85.0..120.0).contains(&source.ports.estimate(100_000)));
         assert!((0.9..1.6).contains(&source.peers.estimate(100_000)));
         // A minute later e of it is left.
-        let later = hosts.source(&ends(1, 1).source, 60_100_000);
+        let later = hosts.around(&ends(1, 1), 60_100_000).source;
         assert!((30.0..40.0).contains(&later.flows), "{later:?}");
         let mut row = Vec::new();
-        hosts.compute(&ends(1, 1), 100_000, |value| row.push(value));
+        hosts.around(&ends(1, 1), 100_000).features(|value| row.push(value));
         assert_eq!(row.len(), NAMES.len());
         assert!(row.iter().all(|value| value.is_finite()));
     }
@@ -425,7 +422,7 @@ mod tests {
             spoofed.source = Address::from_ipv4((0x5000_0000 + n).to_be_bytes());
             hosts.note(&spoofed, &new, 2 + u64::from(n) * 100);
         }
-        assert!(hosts.source(&ends(7, 80).source, 20_000_000).flows > 1.0);
+        assert!(hosts.around(&ends(7, 80), 20_000_000).source.flows > 1.0);
         assert!(hosts.sources.entries.len() <= HOSTS_MAX);
     }
 }

@@ -12,8 +12,7 @@ pub mod window;
 use std::sync::LazyLock;
 
 use detector_common::{periods::Periods, record::FlowRecord};
-use hosts::Hosts;
-use ways::Ends;
+use hosts::Surroundings;
 
 /// What a row is of: a model names the set that it was trained on, and is refused where it is another.
 pub const SET: &str = "flow/1+host/1";
@@ -41,9 +40,9 @@ pub fn fill_flow(row: &mut Row, record: &FlowRecord, periods: Option<&Periods>) 
 }
 
 /// Fills the part of a row that its surroundings tell.
-pub fn fill_hosts(row: &mut Row, hosts: &Hosts, ends: &Ends, now_us: u64) {
+pub fn fill_surroundings(row: &mut Row, around: &Surroundings) {
     let mut places = row[flow::FEATURES.len()..].iter_mut();
-    hosts.compute(ends, now_us, |value| {
+    around.features(|value| {
         if let Some(place) = places.next() {
             *place = value;
         }
@@ -84,7 +83,8 @@ mod tests {
         let mut row = [f32::NAN; COUNT];
         let record = FlowRecord::default();
         fill_flow(&mut row, &record, None);
-        fill_hosts(&mut row, &Hosts::default(), &Ends::of(&record), 0);
+        let around = hosts::Hosts::default().around(&ways::Ends::of(&record), 0);
+        fill_surroundings(&mut row, &around);
         assert!(row.iter().all(|value| value.is_finite()), "{row:?}");
     }
 }

@@ -75,8 +75,10 @@ pub struct Change {
     pub established: bool,
     /// Its sender has asked for something and been given nothing for [`WAITING_US`].
     pub waiting: bool,
-    /// TCP that is not established: a handshake that was not completed.
-    pub half_open: bool,
+    /// Nothing has come of it yet: TCP that is not established, or anything else that is not answered.
+    pub incomplete: bool,
+    /// Something has come of it only now.
+    pub completed: bool,
     /// Packets with payload that the sender sent.
     pub out_data_packets: u32,
     /// Packets that the sender sent.
@@ -117,6 +119,7 @@ mod mark {
     pub(super) const CLOSED: u8 = 8;
     pub(super) const ESTABLISHED: u8 = 16;
     pub(super) const WAITING: u8 = 32;
+    pub(super) const COMPLETED: u8 = 64;
 }
 
 /// One memory for each way of the flow table.
@@ -180,6 +183,8 @@ impl Ways {
         };
         let asks = data_packets > 0 && back.2 == 0 && record.last_us >= WAITING_US;
         let tcp = record.key.protocol() == protocol::TCP;
+        let complete = if tcp { is_established } else { back.0 > 0 };
+        let completed = now(mark::COMPLETED, complete);
         let waiting = now(mark::WAITING, tcp && is_established && asks);
         let begun = seen.marks & mark::KNOWN == 0;
         let (before, packets) = (
@@ -208,7 +213,8 @@ impl Ways {
             closed,
             established,
             waiting,
-            half_open: tcp && !is_established,
+            incomplete: !complete,
+            completed,
             out_data_packets: data_packets.wrapping_sub(seen.out_data_packets),
             out_packets: out.0.wrapping_sub(seen.out_packets),
             out_bytes: out.1.wrapping_sub(seen.out_bytes),
@@ -224,6 +230,7 @@ impl Ways {
             (mark::CLOSED, closed),
             (mark::ESTABLISHED, established),
             (mark::WAITING, waiting),
+            (mark::COMPLETED, completed),
         ] {
             if holds {
                 seen.marks |= bit;

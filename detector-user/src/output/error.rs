@@ -64,7 +64,8 @@ impl OutputError {
         }
     }
 
-    pub(super) fn write(place: &str, cause: io::Error) -> Self {
+    /// Writing failed.
+    pub fn write(place: &str, cause: io::Error) -> Self {
         Self::Write {
             place: place.to_owned(),
             remedy: remedy(cause.kind()),

@@ -5,6 +5,7 @@
 pub mod columns;
 mod csv;
 mod destination;
+pub mod eve;
 mod error;
 mod json;
 mod order;

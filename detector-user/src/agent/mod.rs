@@ -1,0 +1,4 @@
+//! The agent: the loop from drain to enforce, live and in replay.
+
+pub mod pipeline;
+pub mod replay;

@@ -1,0 +1,110 @@
+//! The stations between drain and enforce: features → score → decide, over plain values. Live and in replay the same.
+
+use std::sync::Arc;
+
+use detector_common::{key::Address, periods::Periods, record::FlowRecord};
+
+use crate::{
+    decide::{Decider, Found, alert::Decision, family::Family, policy::Policy, sources::Matched},
+    enforce::target::Prefix,
+    features::extractor::Extractor,
+    score::Scorer,
+};
+
+/// What has been done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Flows that were scored, each as often as it was.
+    pub scored: u64,
+    /// Flows for which a tick had no room: not scored, but counted in the windows.
+    pub left_out: u64,
+    /// Hosts, services and pairs for which there was no room.
+    pub hosts_refused: u64,
+    /// Ticks.
+    pub ticks: u64,
+}
+
+/// Features, score and decision.
+pub struct Pipeline {
+    extractor: Extractor,
+    scorer: Option<Arc<Scorer>>,
+    decider: Decider,
+    counts: Counts,
+}
+
+impl Pipeline {
+    /// Decides by a policy, with a model or by plain thresholds alone.
+    #[must_use]
+    pub fn new(policy: Policy, scorer: Option<Arc<Scorer>>) -> Self {
+        Self {
+            extractor: Extractor::default(),
+            scorer,
+            decider: Decider::new(policy),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Sources that are never denied.
+    pub fn spare(&mut self, prefixes: Vec<Prefix>) {
+        self.decider.spare(prefixes);
+    }
+
+    /// Another policy from the next tick on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.decider.set_policy(policy);
+    }
+
+    /// Another model, or none, from the next tick on.
+    pub fn set_scorer(&mut self, scorer: Option<Arc<Scorer>>) {
+        self.scorer = scorer;
+    }
+
+    /// Takes a look at a flow that has changed.
+    #[inline]
+    pub fn observe(&mut self, way: u32, record: &FlowRecord, periods: Option<&Periods>, now_us: u64) {
+        self.extractor.observe(way, record, periods, now_us);
+    }
+
+    /// Ends the tick: what is decided in it.
+    pub fn tick(&mut self, matched: &Matched<'_>, now_us: u64) -> Vec<Decision> {
+        let (decider, scorer) = (&mut self.decider, self.scorer.as_deref());
+        let mut scored = 0;
+        self.extractor.each(now_us, |due, around, ways| {
+            let found = scorer.and_then(|scorer| {
+                scored += 1;
+                let (family, score) = scorer.find(&due.row)?;
+                let new = ways.mark_family(due.way, family as u8);
+                Some(Found { family, score, new })
+            });
+            decider.flow(due, around, found, |family: Family| {
+                scorer.map_or_else(String::new, |scorer| scorer.explain(&due.row, family))
+            });
+        });
+        let decisions = decider.tick(self.extractor.due(), self.extractor.hosts(), matched, now_us);
+        self.extractor.clear();
+        self.counts.scored += scored;
+        self.counts.ticks += 1;
+        decisions
+    }
+
+    /// Forgets what was done about a source.
+    pub fn pardon(&mut self, source: &Address) {
+        self.decider.pardon(source);
+    }
+
+    /// What has been done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            left_out: self.extractor.left_out(),
+            hosts_refused: self.extractor.hosts().refused(),
+            ..self.counts
+        }
+    }
+
+    /// Sources that are denied, and destinations under attack.
+    #[must_use]
+    pub fn standing(&self) -> (usize, usize) {
+        self.decider.counts()
+    }
+}

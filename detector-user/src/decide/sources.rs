@@ -1,0 +1,303 @@
+//! Sources: evidence gathers, actions rise and fall.
+//!
+//! A source climbs from alert to rate limit to drop as its evidence grows, each repetition doubles how long a verdict
+//! lasts, and quiet forgives. A verdict whose target goes on attacking when it is about to expire is renewed.
+
+use std::{collections::HashMap, time::Duration};
+
+use detector_common::{key::Address, verdict::Action};
+
+use super::{
+    alert::{Act, Alert, By, Decision, End, Kind},
+    family::Family,
+    policy::{Step, VerdictPolicy},
+};
+use crate::{
+    enforce::{order::Order, target::Target},
+    features::window::Fade,
+};
+
+/// Sources against which there is evidence, at most.
+pub const SUSPECTS_MAX: usize = 1 << 16;
+/// A source without evidence for this long is forgotten, µs, if nothing is done about it and nothing to forgive.
+const FORGET_US: u64 = 600_000_000;
+/// A verdict is looked at so long before it expires, µs.
+const RENEW_US: u64 = 5_000_000;
+
+/// What speaks against a source, at one flow.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// Of which family.
+    pub family: Family,
+    /// What is to be done.
+    pub step: Step,
+    /// Where the evidence is from.
+    pub by: By,
+    /// The model's probability.
+    pub score: Option<f32>,
+    /// The source, with the port of the flow at hand.
+    pub source: End,
+    /// The other end.
+    pub destination: End,
+    /// IP protocol.
+    pub protocol: u8,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Suspect {
+    at_us: u64,
+    /// Flows found to be of each family; they fade like the long memory.
+    flows: [f32; Family::ALL.len()],
+    family: Option<Family>,
+    step: Option<Step>,
+    /// When its verdict expires; 0: it has none.
+    until_us: u64,
+    ttl_us: u64,
+    strikes: f32,
+    last_us: u64,
+    matched: u64,
+    matched_at_us: u64,
+    was_served: bool,
+}
+
+/// All sources against which there is evidence.
+#[derive(Default)]
+pub struct Sources {
+    suspects: HashMap<Address, Suspect>,
+    /// Those that have a verdict.
+    denied: Vec<Address>,
+}
+
+/// How often a verdict has met packets since it was written.
+pub type Matched<'a> = dyn Fn(&Target) -> Option<u64> + 'a;
+
+impl Sources {
+    /// Adds flows that were found to be of a family; how many there are now, fading.
+    pub fn add_flow(&mut self, source: Address, family: Family, now_us: u64) -> f32 {
+        self.make_room(now_us);
+        let suspect = self.suspects.entry(source).or_default();
+        let fade = Fade::after(now_us.saturating_sub(suspect.at_us)).slow;
+        suspect.at_us = now_us;
+        for flows in &mut suspect.flows {
+            *flows *= fade;
+        }
+        let flows = &mut suspect.flows[family as usize];
+        *flows += 1.0;
+        *flows
+    }
+
+    /// Whether evidence for this step would change anything.
+    #[must_use]
+    pub fn would_rise(&self, source: &Address, step: Step) -> bool {
+        self.suspects
+            .get(source)
+            .is_none_or(|suspect| suspect.step < Some(step))
+    }
+
+    /// Notes that a source goes on.
+    pub fn goes_on(&mut self, source: &Address, now_us: u64) {
+        if let Some(suspect) = self.suspects.get_mut(source) {
+            suspect.last_us = now_us;
+        }
+    }
+
+    /// Takes evidence. `may` says whether the source may be denied, and `served` whether it was being served before.
+    pub fn accuse(
+        &mut self,
+        evidence: Evidence,
+        policy: &VerdictPolicy,
+        may: Step,
+        served: bool,
+        now_us: u64,
+    ) -> Option<Decision> {
+        self.make_room(now_us);
+        let address = Address::from(evidence.source.0);
+        let suspect = self.suspects.entry(address).or_default();
+        let first = suspect.family.is_none();
+        if first {
+            suspect.was_served = served;
+        }
+        suspect.at_us = suspect.at_us.max(now_us);
+        suspect.last_us = now_us;
+        let step = evidence.step.min(may);
+        if suspect.step >= Some(step) {
+            return None;
+        }
+        suspect.family = Some(evidence.family);
+        suspect.step = Some(step);
+        let act = match step {
+            Step::Alert => None,
+            Step::RateLimit | Step::Drop => {
+                if suspect.until_us == 0 {
+                    suspect.strikes += 1.0;
+                    self.denied.push(address);
+                }
+                Some(Act::Put(deny(suspect, &evidence, step, policy, now_us)))
+            }
+        };
+        let target = act
+            .is_some()
+            .then(|| Target::Address(evidence.source.0.to_canonical()));
+        Some(Decision {
+            alert: Some(Alert {
+                at_us: now_us,
+                kind: Kind::Attack(step),
+                family: evidence.family,
+                source: Some(evidence.source),
+                destination: Some(evidence.destination),
+                protocol: evidence.protocol,
+                sources: 1,
+                by: evidence.by,
+                score: evidence.score,
+                reason: evidence.reason,
+                target,
+            }),
+            act,
+        })
+    }
+
+    /// Renews verdicts that are still needed, and lifts those that are not.
+    pub fn tick(&mut self, policy: &VerdictPolicy, matched: &Matched<'_>, now_us: u64, out: &mut Vec<Decision>) {
+        let suspects = &mut self.suspects;
+        self.denied.retain(|address| {
+            let Some(suspect) = suspects.get_mut(address) else {
+                return false;
+            };
+            let target = Target::Address(address.to_ip());
+            if let Some(count) = matched(&target) {
+                if count > suspect.matched {
+                    suspect.matched_at_us = now_us;
+                }
+                suspect.matched = count;
+            }
+            if now_us + RENEW_US < suspect.until_us {
+                return true;
+            }
+            let active_us = suspect.matched_at_us.max(suspect.last_us);
+            let quiet_us = now_us.saturating_sub(active_us);
+            if quiet_us < suspect.ttl_us / 4 {
+                let step = suspect.step.unwrap_or(Step::RateLimit);
+                suspect.strikes += 1.0;
+                let family = suspect.family.unwrap_or(Family::Benign);
+                out.push(Decision {
+                    alert: None,
+                    act: Some(Act::Put(renewal(suspect, address, step, family, policy, now_us))),
+                });
+                return true;
+            }
+            if now_us < suspect.until_us {
+                return true;
+            }
+            let family = suspect.family.take().unwrap_or(Family::Benign);
+            (suspect.step, suspect.until_us, suspect.matched) = (None, 0, 0);
+            suspect.flows = Default::default();
+            out.push(Decision {
+                alert: Some(over(address, family, target, now_us)),
+                act: Some(Act::Lift(target)),
+            });
+            false
+        });
+    }
+
+    /// Sources that are denied and had been served before.
+    #[must_use]
+    pub fn denied_served(&self) -> usize {
+        let served = |address: &&Address| {
+            self.suspects
+                .get(address)
+                .is_some_and(|suspect| suspect.was_served)
+        };
+        self.denied.iter().filter(served).count()
+    }
+
+    /// Sources that are denied.
+    #[must_use]
+    pub fn denied(&self) -> usize {
+        self.denied.len()
+    }
+
+    /// Forgets what was done about a source that somebody else let go.
+    pub fn pardon(&mut self, address: &Address) {
+        self.suspects.remove(address);
+    }
+
+    fn make_room(&mut self, now_us: u64) {
+        if self.suspects.len() < SUSPECTS_MAX {
+            return;
+        }
+        self.suspects.retain(|_, suspect| {
+            suspect.until_us != 0 || now_us.saturating_sub(suspect.at_us) < FORGET_US
+        });
+        // Still full: those with the least evidence go.
+        if self.suspects.len() >= SUSPECTS_MAX {
+            self.suspects
+                .retain(|_, suspect| suspect.step.is_some() || suspect.strikes > 0.0);
+        }
+    }
+}
+
+/// How long the verdict lasts that a suspect gets now.
+fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> Duration {
+    let quiet_s = now_us.saturating_sub(suspect.until_us.max(suspect.at_us)) as f32 / 1e6;
+    let forgiven = quiet_s / (policy.forgive_s.max(1) as f32);
+    suspect.strikes = (suspect.strikes - forgiven).max(1.0);
+    let doublings = (suspect.strikes - 1.0).min(30.0) as u32;
+    let seconds = policy
+        .ttl_s
+        .saturating_mul(1 << doublings)
+        .min(policy.ttl_max_s)
+        .max(1);
+    suspect.ttl_us = seconds * 1_000_000;
+    suspect.until_us = now_us + suspect.ttl_us;
+    suspect.matched = 0;
+    Duration::from_secs(seconds)
+}
+
+fn deny(suspect: &mut Suspect, evidence: &Evidence, step: Step, policy: &VerdictPolicy, now_us: u64) -> Order {
+    let ttl = time_to_live(suspect, policy, now_us);
+    let reason = format!("{} {}", evidence.family, evidence.reason);
+    order(&Address::from(evidence.source.0), step, policy, ttl, reason)
+}
+
+fn renewal(
+    suspect: &mut Suspect,
+    address: &Address,
+    step: Step,
+    family: Family,
+    policy: &VerdictPolicy,
+    now_us: u64,
+) -> Order {
+    let ttl = time_to_live(suspect, policy, now_us);
+    order(address, step, policy, ttl, format!("{family} goes on"))
+}
+
+fn order(address: &Address, step: Step, policy: &VerdictPolicy, ttl: Duration, reason: String) -> Order {
+    let limits = step == Step::RateLimit;
+    Order {
+        target: Target::Address(address.to_ip()),
+        action: if limits { Action::RATE_LIMIT } else { Action::DROP },
+        packets_per_second: if limits { policy.rate_limit_packets_per_second.max(1) } else { 0 },
+        bytes_per_second: 0,
+        services: Vec::new(),
+        time_to_live: Some(ttl),
+        reason,
+    }
+}
+
+fn over(address: &Address, family: Family, target: Target, now_us: u64) -> Alert {
+    Alert {
+        at_us: now_us,
+        kind: Kind::Over,
+        family,
+        source: Some((address.to_ip(), 0)),
+        destination: None,
+        protocol: 0,
+        sources: 1,
+        by: By::Rule,
+        score: None,
+        reason: "quiet until its verdict expired".to_owned(),
+        target: Some(target),
+    }
+}

@@ -1,0 +1,164 @@
+//! Events as Suricata's EVE JSON: one object a line, what is this project's own under `detector`.
+//!
+//! Field names are those of Suricata's documentation ("Eve JSON Format"), so that pipelines made for it take them.
+
+use std::net::IpAddr;
+
+use detector_common::verdict::Action;
+use serde::Serialize;
+
+use super::Rfc3339;
+use crate::{
+    decide::{
+        alert::{Act, Alert, Decision, Kind},
+        policy::Step,
+    },
+    flow::{community_id, protocol},
+};
+
+/// One line of the event log.
+#[derive(Debug, Serialize)]
+pub struct Event<'a> {
+    timestamp: String,
+    event_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proto: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    community_id: Option<String>,
+    alert: AlertFields,
+    detector: Detector<'a>,
+}
+
+#[derive(Debug, Serialize)]
+struct AlertFields {
+    /// Suricata's two: whether the traffic goes on.
+    action: &'static str,
+    signature_id: u32,
+    rev: u32,
+    signature: String,
+    category: &'static str,
+    severity: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct Detector<'a> {
+    family: &'static str,
+    /// What is done, or in monitor mode what would be.
+    action: &'static str,
+    /// Whether it is.
+    enforced: bool,
+    by: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    sources: u32,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    packets_per_second: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ttl_s: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    capture: Option<&'a str>,
+}
+
+/// Where the numbers of this project's signatures begin (a range that nobody else is known to use).
+const SIGNATURE_BASE: u32 = 9_100_000;
+
+impl<'a> Event<'a> {
+    /// The line of a decision that is to be told. `enforced`: what it says is done; `epoch_us`: Unix time of the flows'
+    /// time 0.
+    #[must_use]
+    pub fn of(
+        decision: &'a Decision,
+        alert: &'a Alert,
+        enforced: bool,
+        epoch_us: u64,
+        capture: Option<&'a str>,
+    ) -> Self {
+        let order = match &decision.act {
+            Some(Act::Put(order)) => Some(order),
+            _ => None,
+        };
+        let denies = matches!(
+            alert.kind,
+            Kind::Attack(Step::RateLimit | Step::Drop)
+        );
+        let port = |end: (IpAddr, u16)| protocol::has_ports(alert.protocol).then_some(end.1);
+        let ends = alert.source.zip(alert.destination);
+        Self {
+            timestamp: Rfc3339(epoch_us + alert.at_us).to_string(),
+            event_type: "alert",
+            src_ip: alert.source.map(|end| end.0),
+            src_port: alert.source.and_then(port),
+            dest_ip: alert.destination.map(|end| end.0),
+            dest_port: alert.destination.and_then(port),
+            proto: (alert.protocol != 0)
+                .then(|| protocol::name(alert.protocol).to_ascii_uppercase()),
+            community_id: ends
+                .filter(|_| protocol::has_ports(alert.protocol))
+                .map(|(source, destination)| community_id::v1(source, destination, alert.protocol)),
+            alert: AlertFields {
+                action: if denies && enforced { "blocked" } else { "allowed" },
+                signature_id: SIGNATURE_BASE + alert.family as u32 * 10 + kind_number(alert.kind),
+                rev: 1,
+                signature: format!("detector {} {}", alert.family, alert.kind.name()),
+                category: category(alert),
+                severity: alert.kind.severity(),
+            },
+            detector: Detector {
+                family: alert.family.name(),
+                action: alert.kind.name(),
+                enforced: enforced && decision.act.is_some(),
+                by: alert.by.name(),
+                score: alert.score,
+                sources: alert.sources,
+                reason: &alert.reason,
+                target: alert.target.map(|target| target.to_string()),
+                packets_per_second: order
+                    .filter(|order| order.action == Action::RATE_LIMIT)
+                    .map(|order| order.packets_per_second),
+                ttl_s: order.and_then(|order| Some(order.time_to_live?.as_secs())),
+                capture,
+            },
+        }
+    }
+
+    /// The line, with its end.
+    #[must_use]
+    pub fn line(&self) -> String {
+        // Every field is a string, a number or absent: there is nothing to fail.
+        let mut line = serde_json::to_string(self).unwrap_or_default();
+        line.push('\n');
+        line
+    }
+}
+
+fn kind_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::Attack(step) => step as u32,
+        Kind::Over => 3,
+        Kind::Safety => 4,
+        Kind::Fault => 5,
+    }
+}
+
+/// Of Suricata's classification.config.
+fn category(alert: &Alert) -> &'static str {
+    use crate::decide::family::Family;
+    match alert.family {
+        Family::Benign => "Not Suspicious Traffic",
+        Family::Flood | Family::Amplification | Family::AppDos => "Detection of a Denial of Service Attack",
+        Family::Scan => "Detection of a Network Scan",
+        Family::BruteForce => "Attempted User Privilege Gain",
+        Family::WebAttack => "Web Application Attack",
+    }
+}
