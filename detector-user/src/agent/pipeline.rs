@@ -61,7 +61,13 @@ impl Pipeline {
 
     /// Takes a look at a flow that has changed.
     #[inline]
-    pub fn observe(&mut self, way: u32, record: &FlowRecord, periods: Option<&Periods>, now_us: u64) {
+    pub fn observe(
+        &mut self,
+        way: u32,
+        record: &FlowRecord,
+        periods: Option<&Periods>,
+        now_us: u64,
+    ) {
         self.extractor.observe(way, record, periods, now_us);
     }
 
@@ -80,7 +86,12 @@ impl Pipeline {
                 scorer.map_or_else(String::new, |scorer| scorer.explain(&due.row, family))
             });
         });
-        let decisions = decider.tick(self.extractor.due(), self.extractor.hosts(), matched, now_us);
+        let decisions = decider.tick(
+            self.extractor.due(),
+            self.extractor.hosts(),
+            matched,
+            now_us,
+        );
         self.extractor.clear();
         self.counts.scored += scored;
         self.counts.ticks += 1;

@@ -1,12 +1,21 @@
 //! The agent over a capture: the same stations, the capture's own time, and verdicts that act on its packets.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use detector_common::{frame::Parser, periods::Periods, record::{FlowRecord, micros}};
+use detector_common::{
+    frame::Parser,
+    key::Address,
+    packet::Packet,
+    periods::Periods,
+    record::{FlowRecord, micros},
+};
 
 use super::pipeline::{Counts, Pipeline};
 use crate::{
-    decide::{alert::{Act, Decision}, policy::Policy},
+    decide::{
+        alert::{Act, Decision},
+        policy::Policy,
+    },
     drain::native::{NativeDrain, Stages},
     enforce::native::{Fate, NativeVerdicts},
     score::Scorer,
@@ -19,6 +28,37 @@ pub struct Packets {
     pub seen: u64,
     /// That a verdict dropped.
     pub dropped: u64,
+    /// That answer a packet that was dropped: they would not have been sent.
+    pub moot: u64,
+}
+
+/// Flows that are remembered as cut.
+const CUT_MAX: usize = 1 << 20;
+
+/// A direction of a flow whose last packet was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct CutFlow {
+    from: (Address, u16),
+    to: (Address, u16),
+    protocol: u8,
+}
+
+impl CutFlow {
+    fn of(packet: &Packet) -> Self {
+        Self {
+            from: (packet.source, packet.source_port),
+            to: (packet.destination, packet.destination_port),
+            protocol: packet.protocol,
+        }
+    }
+
+    fn turned(self) -> Self {
+        Self {
+            from: self.to,
+            to: self.from,
+            ..self
+        }
+    }
 }
 
 /// Replays frames through the agent's stations.
@@ -26,6 +66,8 @@ pub struct ReplayAgent<F> {
     drain: NativeDrain,
     live: Live<F>,
     packets: Packets,
+    /// What answered these in the capture would not have been sent.
+    cut: HashSet<CutFlow>,
 }
 
 /// What ticks.
@@ -61,7 +103,13 @@ impl<F: FnMut(&Decision)> Stages for Live<F> {
 
 impl<F: FnMut(&Decision)> ReplayAgent<F> {
     /// An agent that tells its decisions to `tell`, and drops what its verdicts drop where it is to enforce them.
-    pub fn new(flows_max: u32, policy: Policy, scorer: Option<Arc<Scorer>>, enforce: bool, tell: F) -> Self {
+    pub fn new(
+        flows_max: u32,
+        policy: Policy,
+        scorer: Option<Arc<Scorer>>,
+        enforce: bool,
+        tell: F,
+    ) -> Self {
         Self {
             drain: NativeDrain::new(flows_max),
             live: Live {
@@ -71,6 +119,7 @@ impl<F: FnMut(&Decision)> ReplayAgent<F> {
                 tell,
             },
             packets: Packets::default(),
+            cut: HashSet::new(),
         }
     }
 
@@ -81,6 +130,11 @@ impl<F: FnMut(&Decision)> ReplayAgent<F> {
         if !self.live.verdicts.is_empty()
             && let Ok(packet) = Parser::FULL.parse(bytes)
         {
+            let sent = CutFlow::of(&packet);
+            if self.cut.contains(&sent.turned()) {
+                self.packets.moot += 1;
+                return;
+            }
             let drain = &self.drain;
             let fate = self
                 .live
@@ -88,8 +142,12 @@ impl<F: FnMut(&Decision)> ReplayAgent<F> {
                 .judge(&packet, micros(time_ns), |key| drain.is_established(key));
             if fate == Fate::Drop {
                 self.packets.dropped += 1;
+                if self.cut.len() < CUT_MAX {
+                    self.cut.insert(sent);
+                }
                 return;
             }
+            self.cut.remove(&sent);
         }
         self.drain.count(time_ns, bytes);
     }

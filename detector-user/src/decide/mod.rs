@@ -96,7 +96,15 @@ impl Decider {
         };
         self.sources.goes_on(&source, now_us);
         if self.sources.would_rise(&source, hit.step) {
-            let reason = format!("{:.0} {}", hit.value, hit.what);
+            let mut reason = format!("{:.0} {}", hit.value, hit.what);
+            if hit.family == Family::Scan {
+                let (ports, peers) = (around.source.ports, around.source.peers);
+                reason.push_str(&format!(
+                    ": about {:.0} ports, {:.0} hosts",
+                    ports.estimate(now_us),
+                    peers.estimate(now_us)
+                ));
+            }
             self.accuse(due, hit.family, hit.step, By::Rule, None, reason, now_us);
         }
     }
@@ -120,11 +128,20 @@ impl Decider {
             return;
         };
         // One family among much else that a source does speaks of the model rather than of the source.
-        if flows < policy.share_min * around.source.flows || !self.sources.would_rise(&source, step) {
+        if flows < policy.share_min * around.source.flows || !self.sources.would_rise(&source, step)
+        {
             return;
         }
         let reason = format!("{flows:.0} flows look like it; {}", explain(found.family));
-        self.accuse(due, found.family, step, By::Model, Some(found.score), reason, now_us);
+        self.accuse(
+            due,
+            found.family,
+            step,
+            By::Model,
+            Some(found.score),
+            reason,
+            now_us,
+        );
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one thing")]
@@ -142,13 +159,19 @@ impl Decider {
         let served = self.budget.is_served(&ends.source, now_us);
         let mut may = Step::Drop;
         if step > Step::Alert {
-            if self.spared.iter().any(|prefix| prefix.contains(ends.source.to_ip())) {
+            if self
+                .spared
+                .iter()
+                .any(|prefix| prefix.contains(ends.source.to_ip()))
+            {
                 may = Step::Alert;
                 reason.push_str("; never to be blocked");
-            } else if let Err(exhausted) =
-                self.budget
-                    .take(&self.policy.budget, served, self.sources.denied_served(), now_us)
-            {
+            } else if let Err(exhausted) = self.budget.take(
+                &self.policy.budget,
+                served,
+                self.sources.denied_served(),
+                now_us,
+            ) {
                 may = Step::Alert;
                 if self.budget.tell() {
                     self.decisions.push(safety(&exhausted, now_us));

@@ -116,6 +116,11 @@ pub struct RulePolicy {
     pub scan_miss_share: f32,
     /// Ports or hosts that it must have tried.
     pub scan_targets: f32,
+    /// Where the fewer of hosts and ports that it tried are more than this share of the others, it must have tried many
+    /// ports of each host.
+    pub scan_narrow_share: f32,
+    /// More flows within moments than this from one source to one or few hosts, each from another port, are a flood.
+    pub scan_flows_max: f32,
     /// Short logins of a source at one service.
     pub login_attempts: Ladder,
     /// More packets a flow than this from the client are work, not guessing.
@@ -142,6 +147,8 @@ impl Default for RulePolicy {
             scan_misses: Ladder::new(14.0, 40.0, 100.0),
             scan_miss_share: 0.7,
             scan_targets: 9.0,
+            scan_narrow_share: 0.25,
+            scan_flows_max: 1_200.0,
             login_attempts: Ladder::new(5.0, 12.0, 24.0),
             login_packets_max: 40.0,
             flood_packets: Ladder::new(900.0, 2_000.0, 4_000.0),
@@ -161,6 +168,10 @@ impl Default for RulePolicy {
 pub struct VictimPolicy {
     /// Flows to one destination lately that were not answered, or whose handshake was not completed.
     pub flows: Ladder,
+    /// Packets of amplifying services lately for which the destination had not asked.
+    pub reflected: Ladder,
+    /// Services that they must come from.
+    pub reflectors_min: f32,
     /// Share of its flows lately that must be so.
     pub share_min: f32,
     /// Sources that it must come from.
@@ -181,6 +192,8 @@ impl Default for VictimPolicy {
     fn default() -> Self {
         Self {
             flows: Ladder::new(50.0, 200.0, 0.0),
+            reflected: Ladder::new(80.0, 300.0, 0.0),
+            reflectors_min: 8.0,
             share_min: 0.7,
             sources_min: 20.0,
             over_baseline: 5.0,

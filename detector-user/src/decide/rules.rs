@@ -21,8 +21,8 @@ pub struct Hit {
     pub value: f32,
 }
 
-/// Packets whose mean payload is above this are data, B.
-const SMALL_PAYLOAD: f64 = 200.0;
+/// Packets of more than this on average are data, B.
+const SMALL_BYTES: f64 = 400.0;
 
 /// The gravest of the rules that a flow's source breaks now.
 #[must_use]
@@ -31,7 +31,13 @@ pub fn judge(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hi
     rules
         .iter()
         .filter_map(|rule| rule(policy, due, around))
-        .reduce(|gravest, hit| if hit.step > gravest.step { hit } else { gravest })
+        .reduce(|gravest, hit| {
+            if hit.step > gravest.step {
+                hit
+            } else {
+                gravest
+            }
+        })
 }
 
 fn hit(ladder: Ladder, family: Family, what: &'static str, value: f32) -> Option<Hit> {
@@ -50,12 +56,33 @@ fn scan(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
     if missed < policy.scan_misses.alert || missed < policy.scan_miss_share * source.flows {
         return None;
     }
-    let targets = (source.ports.estimate(around.now_us)).max(source.peers.estimate(around.now_us));
+    let ports = source.ports.estimate(around.now_us);
+    let peers = source.peers.estimate(around.now_us);
+    let (fewer, more) = (ports.min(peers), ports.max(peers));
     // A source that tries the same few again and again floods them.
-    if targets < policy.scan_targets || targets < 0.2 * missed.min(250.0) {
+    if more < policy.scan_targets || more < 0.2 * missed.min(250.0) {
         return None;
     }
-    let _ = due;
+    // Who meets each host at a port of its own is a peer of theirs; a scan tries many ports of each.
+    let spread_out = fewer > (policy.scan_narrow_share * more).max(3.0);
+    if spread_out && source.flows < 0.3 * ports * peers {
+        return None;
+    }
+    let from_ports = source.source_ports.estimate(around.now_us);
+    if source.flows_fast >= policy.scan_flows_max && peers < 4.0 && from_ports > 0.5 * ports {
+        return hit(
+            policy.flood_flows,
+            Family::Flood,
+            "flows to one host within moments carried nothing",
+            source.flows_fast,
+        );
+    }
+    // Answers of one service to many ports were not asked for.
+    let is_service = due.ends.protocol == protocol::UDP
+        && PortClass::of(protocol::UDP, due.ends.source_port) == PortClass::Amplifier;
+    if is_service && from_ports < 2.5 && source.bytes_fast >= 200.0 * source.packets_fast {
+        return None;
+    }
     hit(
         policy.scan_misses,
         Family::Scan,
@@ -83,7 +110,7 @@ fn flood(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
         return None;
     }
     let mean_bytes = f64::from(pair.bytes_fast) / f64::from(pair.packets_fast.max(1.0));
-    if mean_bytes <= SMALL_PAYLOAD {
+    if mean_bytes <= SMALL_BYTES {
         hit(
             policy.flood_packets,
             Family::Flood,

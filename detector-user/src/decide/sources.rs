@@ -159,7 +159,13 @@ impl Sources {
     }
 
     /// Renews verdicts that are still needed, and lifts those that are not.
-    pub fn tick(&mut self, policy: &VerdictPolicy, matched: &Matched<'_>, now_us: u64, out: &mut Vec<Decision>) {
+    pub fn tick(
+        &mut self,
+        policy: &VerdictPolicy,
+        matched: &Matched<'_>,
+        now_us: u64,
+        out: &mut Vec<Decision>,
+    ) {
         let suspects = &mut self.suspects;
         self.denied.retain(|address| {
             let Some(suspect) = suspects.get_mut(address) else {
@@ -183,7 +189,9 @@ impl Sources {
                 let family = suspect.family.unwrap_or(Family::Benign);
                 out.push(Decision {
                     alert: None,
-                    act: Some(Act::Put(renewal(suspect, address, step, family, policy, now_us))),
+                    act: Some(Act::Put(renewal(
+                        suspect, address, step, family, policy, now_us,
+                    ))),
                 });
                 return true;
             }
@@ -255,7 +263,13 @@ fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> D
     Duration::from_secs(seconds)
 }
 
-fn deny(suspect: &mut Suspect, evidence: &Evidence, step: Step, policy: &VerdictPolicy, now_us: u64) -> Order {
+fn deny(
+    suspect: &mut Suspect,
+    evidence: &Evidence,
+    step: Step,
+    policy: &VerdictPolicy,
+    now_us: u64,
+) -> Order {
     let ttl = time_to_live(suspect, policy, now_us);
     let reason = format!("{} {}", evidence.family, evidence.reason);
     order(&Address::from(evidence.source.0), step, policy, ttl, reason)
@@ -273,12 +287,26 @@ fn renewal(
     order(address, step, policy, ttl, format!("{family} goes on"))
 }
 
-fn order(address: &Address, step: Step, policy: &VerdictPolicy, ttl: Duration, reason: String) -> Order {
+fn order(
+    address: &Address,
+    step: Step,
+    policy: &VerdictPolicy,
+    ttl: Duration,
+    reason: String,
+) -> Order {
     let limits = step == Step::RateLimit;
     Order {
         target: Target::Address(address.to_ip()),
-        action: if limits { Action::RATE_LIMIT } else { Action::DROP },
-        packets_per_second: if limits { policy.rate_limit_packets_per_second.max(1) } else { 0 },
+        action: if limits {
+            Action::RATE_LIMIT
+        } else {
+            Action::DROP
+        },
+        packets_per_second: if limits {
+            policy.rate_limit_packets_per_second.max(1)
+        } else {
+            0
+        },
         bytes_per_second: 0,
         services: Vec::new(),
         time_to_live: Some(ttl),

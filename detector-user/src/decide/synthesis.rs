@@ -163,9 +163,17 @@ fn describe(destination: &Address, group: &[Sample]) -> Signature {
     };
     let first = group[0];
     let least = group.iter().map(|one| one.payload.0).min().unwrap_or(0);
-    let most = group.iter().map(|one| one.payload.1).max().unwrap_or(u16::MAX);
+    let most = group
+        .iter()
+        .map(|one| one.payload.1)
+        .max()
+        .unwrap_or(u16::MAX);
     // The sample need not have the extremes.
-    let slack = if least == most { 0 } else { (most - least) / 8 + 16 };
+    let slack = if least == most {
+        0
+    } else {
+        (most - least) / 8 + 16
+    };
     Signature {
         destination: prefix.address(),
         destination_mask: prefix.mask(),
@@ -211,9 +219,15 @@ pub fn family(sample: &[Sample]) -> Family {
     let from_amplifier = share(&|one| {
         udp(one) && PortClass::of(one.protocol, one.source_port) == PortClass::Amplifier
     });
-    let from_one_port = mode(sample.iter().filter(|one| udp(one)).map(|one| one.source_port))
-        .map_or(0.0, |(_, count)| count as f32 / sample.len() as f32);
-    let payload = sample.iter().map(|one| one.payload_mean).sum::<f32>() / sample.len().max(1) as f32;
+    let from_one_port = mode(
+        sample
+            .iter()
+            .filter(|one| udp(one))
+            .map(|one| one.source_port),
+    )
+    .map_or(0.0, |(_, count)| count as f32 / sample.len() as f32);
+    let payload =
+        sample.iter().map(|one| one.payload_mean).sum::<f32>() / sample.len().max(1) as f32;
     if from_amplifier > 0.3 || from_one_port > 0.6 && payload > 64.0 {
         Family::Amplification
     } else {

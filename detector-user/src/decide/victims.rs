@@ -51,12 +51,21 @@ struct Incident {
     looked_us: u64,
 }
 
+/// What exceeds a threshold, and how much of it there is.
+#[derive(Clone, Copy, PartialEq)]
+enum Count {
+    /// Flows that came to nothing.
+    Flows(f32),
+    /// Packets of amplifying services that were not asked for.
+    Reflected(f32),
+}
+
 /// Destinations under attack.
 #[derive(Default)]
 pub struct Victims {
     incidents: HashMap<Address, Incident>,
     /// Destinations that exceed a threshold at this tick, and which.
-    exceeding: HashMap<Address, (Step, f32)>,
+    exceeding: HashMap<Address, (Step, Count)>,
 }
 
 impl Victims {
@@ -65,10 +74,8 @@ impl Victims {
         if !due.change.incomplete {
             return;
         }
-        if let Some((step, value)) = exceeds(policy, host, now_us) {
-            let entry = self.exceeding.entry(due.ends.destination);
-            let seen = entry.or_insert((step, value));
-            *seen = (seen.0.max(step), seen.1.max(value));
+        if let Some(exceeded) = exceeds(policy, host, now_us) {
+            self.exceeding.insert(due.ends.destination, exceeded);
         }
     }
 
@@ -93,7 +100,7 @@ impl Victims {
         now_us: u64,
         out: &mut Vec<Decision>,
     ) {
-        for (destination, (step, value)) in std::mem::take(&mut self.exceeding) {
+        for (destination, exceeded) in std::mem::take(&mut self.exceeding) {
             if self.incidents.len() >= INCIDENTS_MAX && !self.incidents.contains_key(&destination) {
                 continue;
             }
@@ -103,7 +110,7 @@ impl Victims {
                 .take(SAMPLE_MAX)
                 .map(Sample::of)
                 .collect();
-            self.exceeded(policy, destination, (step, value), &sample, hosts, now_us, out);
+            self.exceeded(policy, destination, exceeded, &sample, hosts, now_us, out);
         }
         self.incidents.retain(|destination, incident| {
             incident.go_on(policy, destination, hosts, matched, now_us, out)
@@ -115,7 +122,7 @@ impl Victims {
         &mut self,
         policy: &VictimPolicy,
         destination: Address,
-        (step, value): (Step, f32),
+        (step, count): (Step, Count),
         sample: &[Sample],
         hosts: &Hosts,
         now_us: u64,
@@ -125,21 +132,33 @@ impl Victims {
             return;
         };
         let new = !self.incidents.contains_key(&destination);
-        let incident = self.incidents.entry(destination).or_insert_with(|| Incident {
-            family: synthesis::family(sample),
-            step: Step::Alert,
-            answers: Vec::new(),
-            residue_ticks: RESIDUE_TICKS,
-            last_us: now_us,
-            looked_us: now_us,
-        });
+        let incident = self
+            .incidents
+            .entry(destination)
+            .or_insert_with(|| Incident {
+                family: match count {
+                    Count::Flows(_) => synthesis::family(sample),
+                    Count::Reflected(_) => Family::Amplification,
+                },
+                step: Step::Alert,
+                answers: Vec::new(),
+                residue_ticks: RESIDUE_TICKS,
+                last_us: now_us,
+                looked_us: now_us,
+            });
         incident.last_us = now_us;
         let host = hosts.destination(&destination, now_us);
         let sources = host.sources.estimate(now_us);
-        let reason = format!(
-            "{value:.0} flows within moments came to nothing, from about {sources:.0} sources; usual are {:.0}",
-            usual(&host)
-        );
+        let reason = match count {
+            Count::Flows(flows) => format!(
+                "{flows:.0} flows within moments came to nothing, from about {sources:.0} sources; usual are {:.0}",
+                usual(&host)
+            ),
+            Count::Reflected(packets) => format!(
+                "{packets:.0} packets within moments from about {:.0} services that were not asked",
+                host.reflectors.estimate(now_us)
+            ),
+        };
         let mut alert = Alert {
             at_us: now_us,
             kind: Kind::Attack(Step::Alert),
@@ -230,7 +249,12 @@ impl Incident {
                 answer.until_us = now_us + TTL.as_micros() as u64;
                 out.push(Decision {
                     alert: None,
-                    act: Some(Act::Put(order(policy, &answer.signature, self.family, &host))),
+                    act: Some(Act::Put(order(
+                        policy,
+                        &answer.signature,
+                        self.family,
+                        &host,
+                    ))),
                 });
             }
         }
@@ -281,16 +305,34 @@ fn usual(host: &Destination) -> f32 {
     host.incomplete * (FAST_S / SLOW_S) as f32
 }
 
-fn exceeds(policy: &VictimPolicy, host: &Destination, now_us: u64) -> Option<(Step, f32)> {
+/// Which threshold a destination exceeds, and by what.
+fn exceeds(policy: &VictimPolicy, host: &Destination, now_us: u64) -> Option<(Step, Count)> {
     let flows = host.incomplete_fast;
-    let step = policy.flows.step(flows)?;
-    let many = host.sources.estimate(now_us) >= policy.sources_min;
+    let many = || host.sources.estimate(now_us) >= policy.sources_min;
     let most = flows >= policy.share_min * host.flows_fast;
     let more = flows >= policy.over_baseline * usual(host);
-    (many && most && more).then_some((step.min(Step::RateLimit), flows))
+    let by_flows = (most && more)
+        .then(|| policy.flows.step(flows))
+        .flatten()
+        .filter(|_| many());
+    let reflected = policy
+        .reflected
+        .step(host.reflected_fast)
+        .filter(|_| host.reflectors.estimate(now_us) >= policy.reflectors_min);
+    match (by_flows, reflected) {
+        (Some(step), other) if Some(step) >= other => Some((step, Count::Flows(flows))),
+        (_, Some(step)) => Some((step, Count::Reflected(host.reflected_fast))),
+        _ => None,
+    }
+    .map(|(step, count)| (step.min(Step::RateLimit), count))
 }
 
-fn order(policy: &VictimPolicy, signature: &Signature, family: Family, host: &Destination) -> Order {
+fn order(
+    policy: &VictimPolicy,
+    signature: &Signature,
+    family: Family,
+    host: &Destination,
+) -> Order {
     let usual = (usual(host) / FAST_S as f32 * 2.0) as u64;
     Order {
         target: Target::Signature(*signature),

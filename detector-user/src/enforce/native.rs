@@ -85,7 +85,8 @@ impl Held {
                 };
                 let packets = self.packet_cost.wrapping_mul(u64::from(packet.segments));
                 let bytes = self.byte_cost.wrapping_mul(u64::from(packet.wire_bytes));
-                !(conforms(&mut self.packet_state, packets) && conforms(&mut self.byte_state, bytes))
+                !(conforms(&mut self.packet_state, packets)
+                    && conforms(&mut self.byte_state, bytes))
             }
             _ => false,
         }

@@ -5,9 +5,10 @@
 
 use std::{collections::HashMap, hash::Hash};
 
-use detector_common::key::Address;
+use detector_common::{key::Address, packet::protocol};
 
 use super::{
+    ports::PortClass,
     ways::{Change, Ends},
     window::{Distinct, Fade, spread},
 };
@@ -88,15 +89,15 @@ fading! {
     Source {
         fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast;
         slow: flows unanswered refused;
-        distinct: ports peers;
+        distinct: ports peers source_ports;
     }
 }
 fading! {
     /// A host as one with whom flows are begun.
     Destination {
-        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast;
+        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast reflected_fast;
         slow: flows incomplete;
-        distinct: sources;
+        distinct: sources reflectors;
     }
 }
 fading! {
@@ -185,6 +186,20 @@ impl Default for Hosts {
     }
 }
 
+/// Mean bytes of a packet from which on an answer that nobody asked for is worth reflecting.
+const REFLECTED_BYTES_MIN: u64 = 200;
+
+/// Whether packets look like answers of an amplifying service that nobody asked for. Later fragments have no ports.
+fn is_reflected(ends: &Ends, change: &Change) -> bool {
+    let fragments = ends.source_port == 0 && ends.port == 0;
+    let amplifier = PortClass::of(ends.protocol, ends.source_port) == PortClass::Amplifier
+        && ends.source_port != ends.port;
+    ends.protocol == protocol::UDP
+        && change.unanswered
+        && (fragments || amplifier)
+        && change.out_bytes >= REFLECTED_BYTES_MIN * u64::from(change.out_packets)
+}
+
 fn hash(address: &Address) -> u64 {
     spread(address.words[0] ^ address.words[1].rotate_left(32))
 }
@@ -209,19 +224,26 @@ impl Hosts {
         let requests = change.out_data_packets as f32;
         let (out, back) = (change.out_packets as f32, change.in_packets as f32);
         let bytes = change.out_bytes as f32;
+        // Answers are no attempts of their sender.
+        let attempt = if change.is_answer { 0.0 } else { flow };
         self.sources.with(ends.source, now_us, |source| {
-            source.flows_fast += flow;
-            source.flows += flow;
-            source.incomplete_fast = (source.incomplete_fast + incomplete).max(0.0);
+            source.flows_fast += attempt;
+            source.flows += attempt;
+            source.incomplete_fast += if change.is_answer { 0.0 } else { incomplete };
+            source.incomplete_fast = source.incomplete_fast.max(0.0);
             source.packets_fast += out;
             source.bytes_fast += bytes;
             source.replies_fast += back;
-            source.unanswered = (source.unanswered + unanswered).max(0.0);
+            source.unanswered += if change.is_answer { 0.0 } else { unanswered };
+            source.unanswered = source.unanswered.max(0.0);
             source.refused += refused;
-            if change.begun {
+            if change.begun && !change.is_answer {
                 let port = u64::from(ends.port) << 8 | u64::from(ends.protocol);
                 source.ports.add(spread(port), now_us);
                 source.peers.add(hash(&ends.destination), now_us);
+                source
+                    .source_ports
+                    .add(spread(u64::from(ends.source_port)), now_us);
             }
         });
         self.destinations.with(ends.destination, now_us, |host| {
@@ -234,6 +256,10 @@ impl Hosts {
             host.replies_fast += back;
             if change.begun {
                 host.sources.add(hash(&ends.source), now_us);
+            }
+            if is_reflected(ends, change) {
+                host.reflected_fast += out;
+                host.reflectors.add(hash(&ends.source), now_us);
             }
         });
         let key = ServiceKey::from(ends);
@@ -366,7 +392,6 @@ host_features! { b;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use detector_common::packet::protocol;
 
     fn ends(source: u8, port: u16) -> Ends {
         Ends {
@@ -401,7 +426,9 @@ mod tests {
         let later = hosts.around(&ends(1, 1), 60_100_000).source;
         assert!((30.0..40.0).contains(&later.flows), "{later:?}");
         let mut row = Vec::new();
-        hosts.around(&ends(1, 1), 100_000).features(|value| row.push(value));
+        hosts
+            .around(&ends(1, 1), 100_000)
+            .features(|value| row.push(value));
         assert_eq!(row.len(), NAMES.len());
         assert!(row.iter().all(|value| value.is_finite()));
     }

@@ -58,11 +58,22 @@ impl Ends {
     }
 }
 
+/// The ICMP type that the side that began sent.
+fn icmp_type(record: &FlowRecord) -> u16 {
+    if record.state & state::FORWARD_IS_LOW != 0 {
+        record.key.low_port
+    } else {
+        record.key.high_port
+    }
+}
+
 /// What has become of a flow since it was last looked at, as its sender sees it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// It was not there before.
     pub begun: bool,
+    /// It is an answer to something that was not seen: a reset, a SYN with ACK, an ICMP error.
+    pub is_answer: bool,
     /// Nobody has answered yet.
     pub unanswered: bool,
     /// It was answered for the first time.
@@ -75,7 +86,7 @@ pub struct Change {
     pub established: bool,
     /// Its sender has asked for something and been given nothing for [`WAITING_US`].
     pub waiting: bool,
-    /// Nothing has come of it yet: TCP that is not established, or anything else that is not answered.
+    /// Nothing has come of it yet: TCP that is not established and carries nothing, or anything else that is not answered.
     pub incomplete: bool,
     /// Something has come of it only now.
     pub completed: bool,
@@ -183,7 +194,25 @@ impl Ways {
         };
         let asks = data_packets > 0 && back.2 == 0 && record.last_us >= WAITING_US;
         let tcp = record.key.protocol() == protocol::TCP;
-        let complete = if tcp { is_established } else { back.0 > 0 };
+        let own_flags = if began_backward {
+            &record.backward_flags
+        } else {
+            &record.forward_flags
+        };
+        // Where only one side is seen, payload after a SYN tells that the handshake was completed.
+        let went_on = own_flags.syn > 0 && out.2 > 0 && out.0 > 2;
+        let complete = if tcp {
+            is_established || went_on
+        } else {
+            back.0 > 0
+        };
+        let is_answer = match record.key.protocol() {
+            protocol::TCP => began_backward || out.0 > 0 && u32::from(own_flags.rst) >= out.0,
+            // Requests have types of their own, and answers theirs.
+            protocol::ICMP => !matches!(icmp_type(record), 8 | 13 | 15 | 17),
+            protocol::ICMPV6 => icmp_type(record) != 128,
+            _ => false,
+        };
         let completed = now(mark::COMPLETED, complete);
         let waiting = now(mark::WAITING, tcp && is_established && asks);
         let begun = seen.marks & mark::KNOWN == 0;
@@ -207,6 +236,7 @@ impl Ways {
         }
         let change = Change {
             begun,
+            is_answer,
             unanswered: back.0 == 0,
             answered,
             refused,

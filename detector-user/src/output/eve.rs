@@ -88,10 +88,7 @@ impl<'a> Event<'a> {
             Some(Act::Put(order)) => Some(order),
             _ => None,
         };
-        let denies = matches!(
-            alert.kind,
-            Kind::Attack(Step::RateLimit | Step::Drop)
-        );
+        let denies = matches!(alert.kind, Kind::Attack(Step::RateLimit | Step::Drop));
         let port = |end: (IpAddr, u16)| protocol::has_ports(alert.protocol).then_some(end.1);
         let ends = alert.source.zip(alert.destination);
         Self {
@@ -107,7 +104,11 @@ impl<'a> Event<'a> {
                 .filter(|_| protocol::has_ports(alert.protocol))
                 .map(|(source, destination)| community_id::v1(source, destination, alert.protocol)),
             alert: AlertFields {
-                action: if denies && enforced { "blocked" } else { "allowed" },
+                action: if denies && enforced {
+                    "blocked"
+                } else {
+                    "allowed"
+                },
                 signature_id: SIGNATURE_BASE + alert.family as u32 * 10 + kind_number(alert.kind),
                 rev: 1,
                 signature: format!("detector {} {}", alert.family, alert.kind.name()),
@@ -156,7 +157,9 @@ fn category(alert: &Alert) -> &'static str {
     use crate::decide::family::Family;
     match alert.family {
         Family::Benign => "Not Suspicious Traffic",
-        Family::Flood | Family::Amplification | Family::AppDos => "Detection of a Denial of Service Attack",
+        Family::Flood | Family::Amplification | Family::AppDos => {
+            "Detection of a Denial of Service Attack"
+        }
         Family::Scan => "Detection of a Network Scan",
         Family::BruteForce => "Attempted User Privilege Gain",
         Family::WebAttack => "Web Application Attack",

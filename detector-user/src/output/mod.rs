@@ -5,8 +5,8 @@
 pub mod columns;
 mod csv;
 mod destination;
-pub mod eve;
 mod error;
+pub mod eve;
 mod json;
 mod order;
 mod parquet;

@@ -94,11 +94,18 @@ pub(super) fn run(args: &Args) -> Result<(), ReplayError> {
     for capture in &captures.files {
         let mut summary = Summary::default();
         let mut result = Ok(());
-        match one(args, &policy, scorer.clone(), &capture.path, &mut summary, |line| {
-            if lines && result.is_ok() {
-                result = out.write_all(line.as_bytes());
-            }
-        }) {
+        match one(
+            args,
+            &policy,
+            scorer.clone(),
+            &capture.path,
+            &mut summary,
+            |line| {
+                if lines && result.is_ok() {
+                    result = out.write_all(line.as_bytes());
+                }
+            },
+        ) {
             Ok(()) => read += 1,
             Err(_) if capture.may_be_other => continue,
             Err(error) => {
