@@ -3,5 +3,6 @@ pub mod cli;
 pub mod drain;
 pub mod enforce;
 pub mod flow;
+pub mod model;
 pub mod output;
 pub mod wire;
