@@ -3,6 +3,7 @@ pub mod cli;
 pub mod drain;
 pub mod enforce;
 pub mod flow;
+pub mod judge;
 pub mod model;
 pub mod output;
 pub mod wire;
