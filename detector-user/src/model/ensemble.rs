@@ -195,10 +195,10 @@ fn check_tree(nodes: &[[u32; 2]], features: usize) -> Result<u16, (usize, &'stat
             depth += 1;
             level_end = named;
         }
-        if node == Node::leaf(number as u32) {
+        if node == Node::LEAF {
             continue;
         }
-        if node.left() as usize != named || named + 2 > nodes.len() {
+        if number + node.left() as usize != named || named + 2 > nodes.len() {
             return Err((number, "has children out of order"));
         }
         if node.feature() >= features {

@@ -24,7 +24,7 @@ impl Ensemble {
             start += value;
             loop {
                 let node = Node(self.nodes[at as usize]);
-                let next = root + node.next(row[node.feature()]);
+                let next = at + node.step(row[node.feature()]);
                 if next == at {
                     break;
                 }

@@ -17,6 +17,7 @@ mod walk;
 mod tests;
 
 pub use calibration::Curve;
+pub(crate) use card::hexadecimal;
 pub use card::{Card, OperatingPoint, PostTransform, feature_hash};
 pub use ensemble::{CLASSES_MAX, DEPTH_MAX, Ensemble, TREES_MAX};
 pub use error::ModelError;

@@ -9,8 +9,8 @@ const CHILD_BITS: u32 = 20;
 const FEATURE_BITS: u32 = 11;
 
 /// A node as it lies in the file and is walked: the threshold's bits, then from the lowest bit
-/// the number of the left child in its tree (20 bits; the right one follows it), the feature
-/// (11 bits), and whether a missing value goes right (1 bit).
+/// how far behind it its left child is (20 bits; the right one follows it), whether a missing
+/// value goes right (1 bit), and the feature (11 bits).
 ///
 /// The one test is `x <= threshold`. A leaf is its own left child with threshold +∞, so that
 /// a walk that goes on stays where it is.
@@ -18,13 +18,13 @@ const FEATURE_BITS: u32 = 11;
 pub(super) struct Node(pub(super) [u32; 2]);
 
 impl Node {
-    pub(super) fn split(feature: u16, threshold: f32, missing_right: bool, left: u32) -> Self {
-        let place = left | u32::from(feature) << CHILD_BITS | u32::from(missing_right) << 31;
-        Self([threshold.to_bits(), place])
-    }
+    pub(super) const LEAF: Self = Self([f32::INFINITY.to_bits(), 0]);
 
-    pub(super) fn leaf(itself: u32) -> Self {
-        Self([f32::INFINITY.to_bits(), itself])
+    /// A node whose left child is `left` nodes behind it.
+    pub(super) fn split(feature: u16, threshold: f32, missing_right: bool, left: u32) -> Self {
+        let place =
+            left | u32::from(missing_right) << CHILD_BITS | u32::from(feature) << (CHILD_BITS + 1);
+        Self([threshold.to_bits(), place])
     }
 
     #[inline(always)]
@@ -39,24 +39,25 @@ impl Node {
 
     #[inline(always)]
     pub(super) fn feature(self) -> usize {
-        (self.0[1] >> CHILD_BITS) as usize & (FEATURES_MAX - 1)
+        (self.0[1] >> (CHILD_BITS + 1)) as usize
     }
 
     #[inline(always)]
     pub(super) fn missing_right(self) -> bool {
-        self.0[1] >> 31 == 1
+        self.0[1] >> CHILD_BITS & 1 == 1
     }
 
-    /// The child that `x` leads to, by its number in the tree.
+    /// How far behind this node is the child that `x` leads to.
     #[inline(always)]
-    pub(super) fn next(self, x: f32) -> u32 {
-        let right = x > self.threshold() || x.is_nan() && self.missing_right();
+    pub(super) fn step(self, x: f32) -> u32 {
+        // Without a branch: the way of a row is not predictable.
+        let right = (x > self.threshold()) | (x.is_nan() & self.missing_right());
         self.left() + u32::from(right)
     }
 
     /// The same for an `x` that is a number.
     #[inline(always)]
-    pub(super) fn next_of_number(self, x: f32) -> u32 {
+    pub(super) fn step_of_number(self, x: f32) -> u32 {
         self.left() + u32::from(x > self.threshold())
     }
 }

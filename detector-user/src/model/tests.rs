@@ -302,7 +302,7 @@ fn nodes_that_loop_or_lead_outside_are_refused() {
             Node::split(0, f32::NAN, false, 1),
             "compares with no number",
         ),
-        (Node::leaf(0), "ends a tree that goes on"),
+        (Node::LEAF, "ends a tree that goes on"),
     ] {
         assert!(
             matches!(with(0, new), Err(ModelError::Tree { tree: 0, .. })),
@@ -399,7 +399,7 @@ fn cards_that_contradict_themselves_are_refused() {
         &|card| card.operating_points = vec![point(0.1, &[None])],
         &|card| card.operating_points = vec![point(2.0, &[None, Some(1.0)])],
         &|card| card.post_transform = PostTransform::Logistic,
-        &|card| drop(card.metrics.insert("auc".to_owned(), f64::NAN)),
+        &|card| card.metrics = [("auc".to_owned(), f64::NAN)].into(),
     ];
     for (number, change) in change.iter().enumerate() {
         let mut card = small().card;

@@ -68,7 +68,7 @@ impl Tree {
             let row = old as usize * classes;
             values.extend_from_slice(&self.values[row..row + classes]);
             match self.nodes[old as usize] {
-                TreeNode::Leaf => nodes.push(Node::leaf(next as u32).0),
+                TreeNode::Leaf => nodes.push(Node::LEAF.0),
                 TreeNode::Split(split) => {
                     if split.left.max(split.right) as usize >= self.nodes.len() {
                         return Err(fault(old, "has a child that is not there"));
@@ -80,7 +80,7 @@ impl Tree {
                     if usize::from(split.feature) >= FEATURES_MAX {
                         return Err(fault(old, "tests a feature that cannot be named"));
                     }
-                    let left = order.len() as u32;
+                    let left = (order.len() - next) as u32;
                     let node =
                         Node::split(split.feature, split.threshold, !split.missing_left, left);
                     nodes.push(node.0);

@@ -33,9 +33,9 @@ impl Ensemble {
         assert_eq!(probabilities.len(), self.classes(), "classes");
         probabilities.fill(0.0);
         if row.iter().any(|x| x.is_nan()) {
-            self.sum(row, probabilities, Node::next);
+            self.sum(row, probabilities, Node::step);
         } else {
-            self.sum(row, probabilities, Node::next_of_number);
+            self.sum(row, probabilities, Node::step_of_number);
         }
         let trees = self.trees() as f32;
         for p in probabilities {
@@ -44,39 +44,46 @@ impl Ensemble {
     }
 
     #[inline(always)]
-    fn sum(&self, row: &[f32], sums: &mut [f32], next: impl Fn(Node, f32) -> u32 + Copy) {
+    fn sum(&self, row: &[f32], sums: &mut [f32], step: impl Fn(Node, f32) -> u32 + Copy) {
         let trees = self.trees();
         let mut tree = 0;
         while tree + IN_STEP <= trees {
-            self.sum_of::<IN_STEP>(tree, row, sums, next);
+            self.sum_of::<IN_STEP>(tree, row, sums, step);
             tree += IN_STEP;
         }
         while tree + 4 <= trees {
-            self.sum_of::<4>(tree, row, sums, next);
+            self.sum_of::<4>(tree, row, sums, step);
             tree += 4;
         }
         while tree < trees {
-            self.sum_of::<1>(tree, row, sums, next);
+            self.sum_of::<1>(tree, row, sums, step);
             tree += 1;
         }
     }
 
-    /// Adds the leaves that `TREES` trees from number `first` on lead to.
+    /// Adds the leaves that `TREES` trees from number `first` on lead to. `row` has as many
+    /// values as there are features: [`Ensemble::score_raw`], the one way here, asserts it.
     #[inline(always)]
     fn sum_of<const TREES: usize>(
         &self,
         first: usize,
         row: &[f32],
         sums: &mut [f32],
-        next: impl Fn(Node, f32) -> u32,
+        step: impl Fn(Node, f32) -> u32,
     ) {
-        let roots: [u32; TREES] = std::array::from_fn(|i| self.starts[first + i]);
+        let mut at: [u32; TREES] = std::array::from_fn(|i| self.starts[first + i]);
         let depths = &self.depths[first..first + TREES];
-        let mut at = roots;
         for _ in 0..depths.iter().copied().max().unwrap_or(0) {
-            for (at, root) in at.iter_mut().zip(roots) {
-                let node = Node(self.nodes[*at as usize]);
-                *at = root + next(node, row[node.feature()]);
+            for at in &mut at {
+                // SAFETY: `Ensemble::checked`, through which every ensemble is made, found each
+                // start and each child among the nodes and each feature among the card's;
+                // nothing changes them afterwards, and the row has as many values as the
+                // card has features. Checked again here the walk takes a fifth longer.
+                let (node, x) = unsafe {
+                    let node = Node(*self.nodes.get_unchecked(*at as usize));
+                    (node, *row.get_unchecked(node.feature()))
+                };
+                *at += step(node, x);
             }
         }
         // Two classes are the common case, worth a loop without a loop in it.
