@@ -6,4 +6,5 @@ pub mod flow;
 pub mod judge;
 pub mod model;
 pub mod output;
+pub mod train;
 pub mod wire;
