@@ -1,9 +1,5 @@
 //! The measures against numbers that scikit-learn 1.9.1 gave for the same rows.
-#![expect(
-    clippy::unreadable_literal,
-    clippy::excessive_precision,
-    reason = "numbers as they were printed"
-)]
+#![expect(clippy::unreadable_literal, reason = "numbers as they were printed")]
 
 use super::{JudgeError, Ranking, calibration_error, judge};
 
