@@ -1,0 +1,25 @@
+//! The compiled ensemble: trees as flat arrays, read from one file, checked once, walked
+//! without allocating.
+//!
+//! A file is little-endian: a header, the first node of every tree, the nodes (8 bytes each),
+//! a row of class values for every node, and a JSON section, the [`Card`].
+mod calibration;
+mod card;
+mod ensemble;
+mod error;
+mod explain;
+mod file;
+mod node;
+mod tree;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use calibration::Curve;
+pub(crate) use card::hexadecimal;
+pub use card::{Card, OperatingPoint, PostTransform, feature_hash};
+pub use ensemble::{CLASSES_MAX, DEPTH_MAX, Ensemble, TREES_MAX};
+pub use error::ModelError;
+pub use node::{FEATURES_MAX, TREE_NODES_MAX};
+pub use tree::{Split, Tree, TreeNode};

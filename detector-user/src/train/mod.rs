@@ -1,0 +1,23 @@
+//! Training: from a table of labelled rows to an [`Ensemble`](crate::model::Ensemble).
+mod bins;
+mod bootstrap;
+mod folds;
+mod forest;
+mod grow;
+mod isotonic;
+mod predict;
+mod random;
+mod split;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+pub use bootstrap::Bootstrap;
+pub use folds::{FoldsError, folds};
+pub use forest::{
+    ClassWeights, FeaturesPerSplit, ForestOptions, TrainError, Trained, train_forest,
+};
+pub use isotonic::calibration;
+pub use predict::{out_of_fold, predict};
+pub use table::{Schema, Table, TableError};
