@@ -61,8 +61,8 @@ pub struct ProgramConfig {
     pub doorkeeper_mask: u32,
     /// Entry of the counters that is this interface's and direction's.
     pub counters: u32,
-    /// Unused.
-    pub reserved: u32,
+    /// Verdict slots: hit counters of one CPU.
+    pub verdict_slots: u32,
 }
 
 /// Bits of [`Control::active`]: what there is to look up.

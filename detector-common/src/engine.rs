@@ -14,8 +14,10 @@ use crate::{
     packet::Packet,
     periods::Periods,
     record::{FlowRecord, micros, state},
+    returning::Doors,
     service::Lost,
     set::{self, Class, WAYS},
+    signature::Taken,
     verdicts::{self, Search},
 };
 
@@ -129,9 +131,10 @@ pub trait Maps {
     fn first_hit(&self, slot: u32, packet: &Packet, dropped: bool) -> bool;
     /// A word of the signatures' bits.
     fn signature_bits(&self, word: u32) -> u64;
-    /// Slot of a signature's verdict, and whether it spares established flows;
-    /// `None` where its prefix does not take the destination.
-    fn signature(&self, number: u32, destination: &Address) -> Option<(u32, bool)>;
+    /// A signature; `None` where its prefix does not take the destination.
+    fn signature(&self, number: u32, destination: &Address) -> Option<Taken>;
+    /// Reads or writes a set of doors; `false` where there is no such set.
+    fn doors(&self, index: u32, f: impl FnOnce(&mut Doors) -> bool) -> bool;
 }
 
 /// What the wire made of a frame: how many packets of how much payload.
@@ -199,14 +202,34 @@ fn process<M: Maps, B: Bytes + ?Sized>(
             Search::Next => {}
         }
     }
-    if features & feature::FLOWS == 0 {
-        return if exempt {
-            Disposition::Pass
-        } else {
-            verdicts::on_signatures(maps, packet, active, false)
-        };
+    let active = if exempt { 0 } else { active };
+    if features & feature::FLOWS != 0 {
+        return flow(maps, packet, active);
     }
-    flow(maps, packet, if exempt { 0 } else { active })
+    if active & active::SIGNATURES == 0 {
+        return Disposition::Pass;
+    }
+    let (key, _, hash) = identity(maps, packet);
+    let unknown = verdicts::Flow {
+        key: &key,
+        hash,
+        slot: 0,
+        established: false,
+    };
+    verdicts::on_signatures(maps, packet, &unknown, active)
+}
+
+/// The packet's flow, whether its low endpoint sent the packet, and its hash.
+#[inline(always)]
+fn identity<M: Maps>(maps: &M, packet: &Packet) -> (FlowKey, bool, u64) {
+    let (key, from_low) = FlowKey::new(
+        (packet.source, packet.source_port),
+        (packet.destination, packet.destination_port),
+        packet.protocol,
+        maps.zone(),
+    );
+    let hash = key.hash(&maps.seed());
+    (key, from_low, hash)
 }
 
 #[inline(always)]
@@ -234,13 +257,7 @@ struct Place {
 
 #[inline(always)]
 fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
-    let (key, from_low) = FlowKey::new(
-        (packet.source, packet.source_port),
-        (packet.destination, packet.destination_port),
-        packet.protocol,
-        maps.zone(),
-    );
-    let hash = key.hash(&maps.seed());
+    let (key, from_low, hash) = identity(maps, packet);
     let (index, tag) = set::place(hash, maps.set_mask());
     let place = Place {
         index,
@@ -254,9 +271,13 @@ fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
     };
     let found = find(maps, set, &key, &place);
     if active & (active::FLOWS | active::SIGNATURES) != 0 {
-        let established = matches!(&found, Some(f) if set::class(f.word) == Class::PROTECTED);
-        let slot = flow_slot(maps, &found, &key, active);
-        if verdicts::on_flow(maps, packet, &key, slot, active, established) == Disposition::Drop {
+        let flow = verdicts::Flow {
+            key: &key,
+            hash,
+            slot: flow_slot(maps, &found, &key, active),
+            established: matches!(&found, Some(f) if set::class(f.word) == Class::PROTECTED),
+        };
+        if verdicts::on_flow(maps, packet, &flow, active) == Disposition::Drop {
             return Disposition::Drop;
         }
     }

@@ -21,6 +21,7 @@ pub mod periods;
 pub mod pod;
 pub mod rate;
 pub mod record;
+pub mod returning;
 pub mod service;
 pub mod set;
 pub mod signature;

@@ -13,6 +13,7 @@ use crate::{
     key::{Address, FlowKey, HashSeed},
     periods::Periods,
     record::{Direction, FlowRecord, RareFlags},
+    returning::Doors,
     service::ServiceCounters,
     set::Set,
     signature::{Range, Signature},
@@ -40,6 +41,7 @@ pod! {
     FlowRecord: 40 + 2 * 4 + 8 + 2 * 4 + 8 + 2 * 4 + 2 * 2 + 2 * 4 + 2 * 2 + 2 + 2 + 3 * 4 + 2 * 8 + 2 * 64;
     Periods: 2 * 8 + 8 * 4;
     Set: 8 * 8;
+    Doors: 16 * 4;
     Tally: 16;
     Counters: FATES * 16 + EVENTS * 8 + Malformed::ALL.len() * 8;
     ServiceCounters: 16 + 4 + 4 + 5 * 8;

@@ -1,12 +1,13 @@
 //! Verdicts applied to a packet, in the order that [`crate::verdict`] states.
 
 use crate::{
+    abi,
     config::{active, feature},
     counters::{Event, Fate},
     engine::{Disposition, Maps},
     key::FlowKey,
     packet::Packet,
-    rate,
+    rate, returning, set,
     signature::words_of,
     verdict::{Action, FOREVER, Kind, SERVICES, lets_through},
 };
@@ -44,7 +45,7 @@ pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
         && active & active::ADDRESSES != 0
         && let Some(slot) = maps.address_verdict(&packet.source)
     {
-        match apply(maps, packet, slot, Kind::ADDRESS, None, active) {
+        match apply(maps, packet, slot, Kind::ADDRESS, None, None, active) {
             Search::Next => {}
             end => return end,
         }
@@ -53,29 +54,35 @@ pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
         && active & active::PREFIXES != 0
         && let Some(slot) = maps.prefix_verdict(&packet.source)
     {
-        return apply(maps, packet, slot, Kind::PREFIX, None, active);
+        return apply(maps, packet, slot, Kind::PREFIX, None, None, active);
     }
     Search::Next
 }
 
-/// The flow's own verdict (`slot`; 0: none), then the signatures.
+/// A packet's flow, as far as verdicts ask.
+pub struct Flow<'a> {
+    /// Who talks to whom.
+    pub key: &'a FlowKey,
+    /// Its hash.
+    pub hash: u64,
+    /// Slot of its own verdict; 0: none.
+    pub slot: u32,
+    /// Whether it is an established one.
+    pub established: bool,
+}
+
+/// The flow's own verdict, then the signatures.
 #[inline(always)]
-pub fn on_flow<M: Maps>(
-    maps: &M,
-    packet: &Packet,
-    key: &FlowKey,
-    slot: u32,
-    active: u32,
-    established: bool,
-) -> Disposition {
+pub fn on_flow<M: Maps>(maps: &M, packet: &Packet, flow: &Flow<'_>, active: u32) -> Disposition {
+    let slot = flow.slot;
     if maps.features() & feature::FLOW_VERDICTS != 0 && active & active::FLOWS != 0 && slot != 0 {
-        match apply(maps, packet, slot, Kind::FLOW, Some(key), active) {
+        match apply(maps, packet, slot, Kind::FLOW, Some(flow.key), None, active) {
             Search::Drop => return Disposition::Drop,
             Search::Pass => return Disposition::Pass,
             Search::Next => {}
         }
     }
-    on_signatures(maps, packet, active, established)
+    on_signatures(maps, packet, flow, active)
 }
 
 /// The signatures: the first that matches decides.
@@ -83,8 +90,8 @@ pub fn on_flow<M: Maps>(
 pub fn on_signatures<M: Maps>(
     maps: &M,
     packet: &Packet,
+    flow: &Flow<'_>,
     active: u32,
-    established: bool,
 ) -> Disposition {
     if maps.features() & feature::SIGNATURES == 0 || active & active::SIGNATURES == 0 {
         return Disposition::Pass;
@@ -94,26 +101,30 @@ pub fn on_signatures<M: Maps>(
         candidates &= maps.signature_bits(word);
     }
     let mut slot = 0;
-    for _ in 0..crate::abi::SIGNATURES_MAX {
+    let mut spare_returning = false;
+    for _ in 0..abi::SIGNATURES_MAX {
         if candidates == 0 {
             return Disposition::Pass;
         }
         let number = candidates.trailing_zeros();
         candidates &= candidates - 1;
-        if let Some((its_slot, spare_established)) = maps.signature(number, &packet.destination)
-            && !(spare_established && established)
+        if let Some(taken) = maps.signature(number, &packet.destination)
+            && !(taken.spare_established && flow.established)
         {
-            slot = its_slot;
+            slot = taken.slot;
+            spare_returning = taken.spare_returning;
             break;
         }
     }
-    match apply(maps, packet, slot, Kind::SIGNATURE, None, active) {
+    let returning = spare_returning.then_some(flow.hash);
+    match apply(maps, packet, slot, Kind::SIGNATURE, None, returning, active) {
         Search::Drop => Disposition::Drop,
         Search::Pass | Search::Next => Disposition::Pass,
     }
 }
 
-/// One verdict. A slot that meanwhile holds another verdict counts for nothing.
+/// One verdict. A slot that meanwhile holds another verdict counts for nothing. `returning`: the
+/// hash of the packet's flow, which passes if it comes again.
 #[inline(always)]
 fn apply<M: Maps>(
     maps: &M,
@@ -121,6 +132,7 @@ fn apply<M: Maps>(
     slot: u32,
     kind: Kind,
     flow: Option<&FlowKey>,
+    returning: Option<u64>,
     active: u32,
 ) -> Search {
     let Some(verdict) = maps.verdict(slot) else {
@@ -153,6 +165,10 @@ fn apply<M: Maps>(
         }
         _ => false,
     };
+    let drop = match returning {
+        Some(hash) if drop => !comes_again(maps, hash),
+        _ => drop,
+    };
     maps.hit(slot, drop, packets, bytes);
     // Read before written: a line that every CPU writes would cost each of them.
     if maps.with_verdict(verdict, |v| v.hit) == 0 {
@@ -173,6 +189,16 @@ fn apply<M: Maps>(
     };
     maps.tally(fate, packets, bytes);
     Search::Drop
+}
+
+/// Whether the flow of this hash knocked before.
+#[inline(always)]
+fn comes_again<M: Maps>(maps: &M, hash: u64) -> bool {
+    let (index, fingerprint) = returning::place(hash, abi::RETURNING_SETS);
+    let now = set::coarse(maps.now_ns());
+    maps.doors(index, |doors| {
+        doors.knock(fingerprint, now, |n| maps.forget(n))
+    })
 }
 
 /// Asks the never-block prefixes. A verdict on one address needs to ask once only:

@@ -2,7 +2,7 @@
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns};
 use detector_common::{
     config::{Control, feature},
     counters::{Counters, Event, Fate},
@@ -13,9 +13,10 @@ use detector_common::{
     packet::Packet,
     periods::Periods,
     record::FlowRecord,
+    returning::Doors,
     service::{Lost, ServiceCounters},
     set::Set,
-    signature::Signature,
+    signature::Taken,
     verdict::Verdict,
     verdicts::Bucket,
 };
@@ -24,8 +25,8 @@ use crate::{
     atomic,
     maps::{
         ADDRESS_VERDICTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED, ETHERTYPES, EVENTS,
-        FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, SCRATCH, SERVICES,
-        SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
+        FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, RETURNING, SCRATCH,
+        SERVICES, SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
     },
 };
 
@@ -53,6 +54,13 @@ fn opaque<T>(mut pointer: *mut T) -> *mut T {
     // SAFETY: no instruction at all.
     unsafe { core::arch::asm!("/* {0} */", inout(reg) pointer) };
     pointer
+}
+
+/// The CPU that runs this.
+#[inline(always)]
+fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() as u32 }
 }
 
 /// One run of a program: this CPU's counters, and the way to everything else.
@@ -169,8 +177,8 @@ impl Maps for Kernel {
     ) {
         let places = detector_common::abi::SERVICE_SLOTS;
         let place = ServiceCounters::place(destination, port, zone_protocol as u8, places);
-        if let Some(service) = SERVICES.get_ptr_mut(place) {
-            // SAFETY: this CPU's entry.
+        if let Some(service) = SERVICES.get_ptr_mut(cpu() * places + place) {
+            // SAFETY: this CPU's entry; the agent only reads it.
             if unsafe { (*service).add(destination, port, zone_protocol, lost, of) } {
                 self.event(Event::ServicesReplaced);
             }
@@ -357,8 +365,8 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn hit(&self, slot: u32, dropped: bool, packets: u64, bytes: u64) {
-        if let Some(hits) = HITS.get_ptr_mut(slot) {
-            // SAFETY: this CPU's entry.
+        if let Some(hits) = HITS.get_ptr_mut(cpu() * config!(verdict_slots) + slot) {
+            // SAFETY: this CPU's entry; the agent writes it for a new verdict only.
             unsafe {
                 if dropped {
                     (*hits).dropped_packets += packets;
@@ -396,11 +404,15 @@ impl Maps for Kernel {
         SIGNATURE_BITS.get(word).copied().unwrap_or(0)
     }
     #[inline(always)]
-    fn signature(&self, number: u32, destination: &Address) -> Option<(u32, bool)> {
-        let signature: &Signature = SIGNATURES.get(number)?;
-        if !signature.takes_destination(destination) {
-            return None;
+    fn signature(&self, number: u32, destination: &Address) -> Option<Taken> {
+        SIGNATURES.get(number)?.taken(destination)
+    }
+    #[inline(always)]
+    fn doors(&self, index: u32, f: impl FnOnce(&mut Doors) -> bool) -> bool {
+        match RETURNING.get_ptr_mut(index) {
+            // SAFETY: the map's entry. Other CPUs may write it: a lost write costs one knock.
+            Some(doors) => f(unsafe { &mut *doors }),
+            None => false,
         }
-        Some((signature.slot, signature.spare_established != 0))
     }
 }

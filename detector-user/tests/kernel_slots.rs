@@ -169,7 +169,7 @@ fn a_slot_used_again_is_not_the_former_verdict() {
         slot
     );
     assert_eq!((runner.run(&frame(1)), runner.run(&frame(2))), (PASS, DROP));
-    let hits = plane.tables.hits_of(slot).unwrap();
+    let hits = plane.tables.hits_of(slot);
     assert_eq!(
         (hits.dropped_packets, hits.passed_packets),
         (1, 0),

@@ -24,6 +24,7 @@ use detector_common::{
     key::{Address, FlowKey, HashSeed},
     periods::Periods,
     record::FlowRecord,
+    returning::Doors,
     service::ServiceCounters,
     set::{self, Class, WAYS},
     signature::Signature,
@@ -96,6 +97,8 @@ pub struct Host {
     pub prefix_verdicts: RefCell<Vec<Prefix>>,
     pub flow_verdicts: RefCell<HashMap<FlowKey, u32>>,
     pub signatures: RefCell<Vec<Signature>>,
+    /// Sets of doors that somebody has knocked at.
+    pub returning: RefCell<HashMap<u32, Doors>>,
     pub never_block: RefCell<Vec<Prefix>>,
     pub never_block_lookups: Cell<u64>,
     /// The next compare-and-exchanges of a bucket fail.
@@ -150,6 +153,7 @@ impl Host {
             prefix_verdicts: RefCell::default(),
             flow_verdicts: RefCell::default(),
             signatures: RefCell::new(vec![Signature::ANY; abi::SIGNATURES_MAX as usize]),
+            returning: RefCell::default(),
             never_block: RefCell::default(),
             never_block_lookups: Cell::new(0),
             bucket_failures: Cell::new(0),

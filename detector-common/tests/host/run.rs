@@ -12,8 +12,9 @@ use detector_common::{
     packet::Packet,
     periods::Periods,
     record::FlowRecord,
+    returning::Doors,
     service::{Lost, ServiceCounters},
-    signature::Signature,
+    signature::{Signature, Taken},
     verdict::Verdict,
     verdicts::Bucket,
 };
@@ -287,9 +288,11 @@ impl Maps for Run<'_> {
         let numbered = signatures.iter().enumerate().filter(|(_, s)| takes(s));
         numbered.map(|(number, _)| 1 << number).sum()
     }
-    fn signature(&self, number: u32, destination: &Address) -> Option<(u32, bool)> {
-        let signature = self.host.signatures.borrow()[number as usize];
-        let takes = signature.takes_destination(destination);
-        takes.then_some((signature.slot, signature.spare_established != 0))
+    fn signature(&self, number: u32, destination: &Address) -> Option<Taken> {
+        self.host.signatures.borrow()[number as usize].taken(destination)
+    }
+    fn doors(&self, index: u32, f: impl FnOnce(&mut Doors) -> bool) -> bool {
+        assert_ne!(self.features() & feature::SIGNATURES, 0);
+        f(self.host.returning.borrow_mut().entry(index).or_default())
     }
 }

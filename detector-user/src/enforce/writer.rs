@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aya::maps::{MapError, PerCpuValues, lpm_trie::Key};
+use aya::maps::{MapError, lpm_trie::Key};
 use detector_common::{
     abi,
     config::{Control, active},
@@ -100,7 +100,7 @@ impl<'a> Writer<'a> {
             }
             _ => signatures::free(self.tables),
         };
-        self.reset_hits(slot)?;
+        self.reset_hits(slot);
         let verdict = self.verdict(order, number, now);
         self.tables.verdicts.store(slot, &verdict);
         // Before anything leads to the slot: a record that a packet makes from here on
@@ -239,14 +239,7 @@ impl<'a> Writer<'a> {
                 continue;
             }
             let verdict = self.tables.verdicts.load(slot);
-            let hits = self
-                .tables
-                .hits_of(slot)
-                .map_err(|error| VerdictError::Map {
-                    map: "hit counters",
-                    entries: self.tables.verdicts.len(),
-                    cause: error.to_string(),
-                })?;
+            let hits = self.tables.hits_of(slot);
             let expired = verdict.expires_jiffies <= now.jiffies;
             all.push(Listed {
                 slot,
@@ -339,19 +332,10 @@ impl<'a> Writer<'a> {
         (1..self.tables.verdicts.len()).find(|slot| self.kind_of(*slot) == Kind::FREE)
     }
 
-    fn reset_hits(&mut self, slot: u32) -> Result<(), VerdictError> {
-        let failed = |cause: String| VerdictError::Map {
-            map: "hit counters",
-            entries: slot,
-            cause,
-        };
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(error.to_string()))?;
-        let zeros = PerCpuValues::try_from(vec![[0u8; size_of::<Hits>()]; cpus])
-            .map_err(|error| failed(error.to_string()))?;
-        self.tables
-            .hits
-            .set(slot, zeros, 0)
-            .map_err(|error| failed(crate::wire::load::chain(&error)))
+    fn reset_hits(&self, slot: u32) {
+        for entry in self.tables.hits_entries(slot) {
+            self.tables.hits.store(entry, &Hits::default());
+        }
     }
 
     fn verdict(&self, order: &Order, number: Option<u32>, now: Now) -> Verdict {

@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use detector_common::{abi, counters::Counters, service::ServiceCounters, verdict::Hits};
+use detector_common::{
+    abi, counters::Counters, returning::Doors, service::ServiceCounters, verdict::Hits,
+};
 
 use super::Check;
 use crate::wire::{
@@ -170,6 +172,7 @@ fn bytes_needed(cpus: u64) -> u64 {
                 + u64::from(abi::INTERFACES_MAX * 2) * size(size_of::<Counters>()))
         + u64::from(abi::ENDED_BYTES + abi::EVENTS_BYTES)
         + u64::from(detector_common::signature::field::WORDS) * 8
+        + u64::from(abi::RETURNING_SETS) * size(size_of::<Doors>())
         + (1 << 20)
 }
 
