@@ -12,7 +12,7 @@ use crate::{
     frame::{Malformed, Parser, Rejected},
     key::{Address, FlowKey, HashSeed},
     packet::Packet,
-    periods::Periods,
+    periods::{Gap, Periods},
     record::{FlowRecord, micros, state},
     returning::Doors,
     service::Lost,
@@ -86,6 +86,19 @@ pub trait Maps {
     fn unlock(&self, record: Self::Record);
     /// Reads or writes a record that is locked.
     fn with<R>(&self, record: Self::Record, f: impl FnOnce(&mut FlowRecord) -> R) -> R;
+    /// [`FlowRecord::update`] of a record that is locked. Apart from [`Maps::with`]
+    /// because a closure as large as that becomes a function of its own in the kernel,
+    /// whose return costs as much as a third of its work.
+    #[inline(always)]
+    fn update(
+        &self,
+        record: Self::Record,
+        from_low: bool,
+        packet: &Packet,
+        now_us: u64,
+    ) -> Option<Gap> {
+        self.with(record, |r| r.update(from_low, packet, now_us))
+    }
     /// Writes a flow's periods while its record is locked.
     fn periods(&self, index: u32, f: impl FnOnce(&mut Periods));
     /// Hands an ended flow to the reader while its record is locked.
@@ -274,56 +287,66 @@ fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
         let flow = verdicts::Flow {
             key: &key,
             hash,
-            slot: flow_slot(maps, &found, &key, active),
-            established: matches!(&found, Some(f) if set::class(f.word) == Class::PROTECTED),
+            slot: flow_slot(maps, found.record, &key, active),
+            established: set::class(found.word) == Class::PROTECTED,
         };
         if verdicts::on_flow(maps, packet, &flow, active) == Disposition::Drop {
             return Disposition::Drop;
         }
     }
-    match found {
-        Some(found) => known(maps, packet, (&key, from_low), &place, &found),
+    match found.record {
+        Some(record) => known(
+            maps,
+            packet,
+            (&key, from_low),
+            &place,
+            (set, &found, record),
+        ),
         None => claim(maps, packet, (&key, from_low), &place, set),
     }
     Disposition::Pass
 }
 
+/// Where a flow was found. Where it was not, the rest is 0 rather than absent: what
+/// is absent the compiler leaves undefined, and copies, which the verifier refuses.
 struct Found<M: Maps> {
-    set: M::Set,
     way: u32,
     word: u64,
-    record: M::Record,
+    record: Option<M::Record>,
 }
 
 /// The flow's record, if it has one.
 #[inline(always)]
-fn find<M: Maps>(maps: &M, set: M::Set, key: &FlowKey, place: &Place) -> Option<Found<M>> {
+fn find<M: Maps>(maps: &M, set: M::Set, key: &FlowKey, place: &Place) -> Found<M> {
     for way in 0..WAYS {
         let word = maps.word(set, way);
         if set::matches(word, place.tag)
             && let Some(record) = maps.record(place.index * WAYS + way)
             && maps.key_is(record, key)
         {
-            return Some(Found {
-                set,
+            return Found {
                 way: maps.forget(way),
                 word,
-                record,
-            });
+                record: Some(record),
+            };
         }
     }
-    None
+    Found {
+        way: 0,
+        word: 0,
+        record: None,
+    }
 }
 
 /// Slot of the verdict on a flow: in its record, or with the other flow verdicts
 /// where it has none; 0 for none.
 #[inline(always)]
-fn flow_slot<M: Maps>(maps: &M, found: &Option<Found<M>>, key: &FlowKey, active: u32) -> u32 {
+fn flow_slot<M: Maps>(maps: &M, record: Option<M::Record>, key: &FlowKey, active: u32) -> u32 {
     if maps.features() & feature::FLOW_VERDICTS == 0 || active & active::FLOWS == 0 {
         return 0;
     }
-    match found {
-        Some(found) => maps.verdict_slot(found.record),
+    match record {
+        Some(record) => maps.verdict_slot(record),
         None => maps.flow_verdict(key).unwrap_or(0),
     }
 }
@@ -335,16 +358,15 @@ fn known<M: Maps>(
     packet: &Packet,
     (key, from_low): (&FlowKey, bool),
     place: &Place,
-    found: &Found<M>,
+    (set, found, record): (M::Set, &Found<M>, M::Record),
 ) {
-    let record = found.record;
     if !maps.lock(record) {
         maps.event(Event::Contended);
         refuse(maps, packet);
         return;
     }
     // Another CPU may have given the way to another flow before the lock was ours.
-    if !set::matches(maps.word(found.set, found.way), place.tag) {
+    if !set::matches(maps.word(set, found.way), place.tag) {
         maps.unlock(record);
         refuse(maps, packet);
         return;
@@ -363,14 +385,15 @@ fn known<M: Maps>(
             r.begin(key, from_low, forward, packet, now_us);
         });
         maps.event(Event::FlowsCreated);
-    } else if let Some(gap) = maps.with(record, |r| r.update(from_low, packet, now_us)) {
+    } else if let Some(gap) = maps.update(record, from_low, packet, now_us) {
         maps.periods(index, |periods| periods.add(gap));
     }
-    let established = maps.with(record, |r| r.is_established());
+    let established =
+        set::class(found.word) == Class::PROTECTED || maps.with(record, |r| r.is_established());
     maps.unlock(record);
     let touched = set::touched(found.word, set::coarse(place.now_ns), established);
     if touched != found.word
-        && maps.swap_word(found.set, found.way, found.word, touched)
+        && maps.swap_word(set, found.way, found.word, touched)
         && set::class(touched) != set::class(found.word)
     {
         maps.event(Event::FlowsPromoted);
@@ -429,7 +452,7 @@ fn claim<M: Maps>(
     });
     // Whether or not this packet is exempt from verdicts: the next that comes may not be.
     // Only now that the key is there: who writes a verdict meanwhile finds the record.
-    let slot = flow_slot::<M>(maps, &None, key, maps.active());
+    let slot = flow_slot::<M>(maps, None, key, maps.active());
     if slot != 0 {
         maps.with(record, |r| r.verdict_slot = slot);
     }

@@ -11,7 +11,7 @@ use detector_common::{
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
     packet::Packet,
-    periods::Periods,
+    periods::{Gap, Periods},
     record::FlowRecord,
     returning::Doors,
     service::{Lost, ServiceCounters},
@@ -246,6 +246,17 @@ impl Maps for Kernel {
     fn with<R>(&self, record: *mut FlowRecord, f: impl FnOnce(&mut FlowRecord) -> R) -> R {
         // SAFETY: the map's entry, locked by this CPU.
         f(unsafe { &mut *record })
+    }
+    #[inline(always)]
+    fn update(
+        &self,
+        record: *mut FlowRecord,
+        from_low: bool,
+        packet: &Packet,
+        now_us: u64,
+    ) -> Option<Gap> {
+        // SAFETY: the map's entry, locked by this CPU.
+        unsafe { (*record).update(from_low, packet, now_us) }
     }
     #[inline(always)]
     fn periods(&self, index: u32, f: impl FnOnce(&mut Periods)) {
