@@ -29,6 +29,8 @@ pub mod map {
     pub const VERDICTS: &str = "VERDICTS";
     /// `ARRAY` of [`crate::verdict::Hits`]: for each CPU as many as there are verdict slots.
     pub const HITS: &str = "HITS";
+    /// `ARRAY` of [`crate::addresses::AddressSet`]: the index of the next.
+    pub const ADDRESS_SETS: &str = "ADDRESS_SETS";
     /// `HASH` from address to verdict slot.
     pub const ADDRESS_VERDICTS: &str = "ADDRESS_VERDICTS";
     /// `LPM_TRIE` from prefix to verdict slot.
@@ -49,7 +51,7 @@ pub mod map {
     pub const ENDED: &str = "ENDED";
 
     /// All of them, in the order in which they are created.
-    pub const ALL: [&str; 20] = [
+    pub const ALL: [&str; 21] = [
         SETS,
         RECORDS,
         PERIODS,
@@ -61,6 +63,7 @@ pub mod map {
         INTERFACES,
         VERDICTS,
         HITS,
+        ADDRESS_SETS,
         ADDRESS_VERDICTS,
         PREFIX_VERDICTS,
         FLOW_VERDICTS,

@@ -63,6 +63,10 @@ pub struct ProgramConfig {
     pub counters: u32,
     /// Verdict slots: hit counters of one CPU.
     pub verdict_slots: u32,
+    /// Sets of the addresses' index, less one.
+    pub address_mask: u32,
+    /// Unused.
+    pub reserved: u32,
 }
 
 /// Bits of [`Control::active`]: what there is to look up.

@@ -175,7 +175,7 @@ pub(crate) fn mixed(hash: u64) -> u64 {
 }
 
 #[inline(always)]
-fn product(word: u64, low_key: u64, high_key: u64) -> u64 {
+pub(crate) fn product(word: u64, low_key: u64, high_key: u64) -> u64 {
     low_key
         .wrapping_add(word & 0xffff_ffff)
         .wrapping_mul(high_key.wrapping_add(word >> 32))

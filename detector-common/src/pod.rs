@@ -6,6 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use core::mem::size_of;
 
 use crate::{
+    addresses::AddressSet,
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, EVENTS, FATES, Tally},
     event::{EndedFlow, VerdictHit},
@@ -42,10 +43,11 @@ pod! {
     Periods: 2 * 8 + 8 * 4;
     Set: 8 * 8;
     Doors: 16 * 4;
+    AddressSet: 8 * 8;
     Tally: 16;
     Counters: FATES * 16 + EVENTS * 8 + Malformed::ALL.len() * 8;
     ServiceCounters: 16 + 4 + 4 + 5 * 8;
-    ProgramConfig: 88 + 6 * 4;
+    ProgramConfig: 88 + 8 * 4;
     Control: 2 * 4 + 8 + 4 * 4 + 88 + 2 * 8;
     Interface: 2 * 4 + 8 + 16 + 8;
     Action: 1;

@@ -53,7 +53,7 @@ impl Doors {
     /// nor too long ago. The first knock is what counts: one that comes too soon changes nothing. One that is let through changes
     /// nothing either, so that what follows it closely passes too.
     ///
-    /// `forget` returns its argument: see [`crate::engine::Maps::forget`].
+    /// `forget` returns its argument: see [`crate::maps::Maps::forget`].
     #[inline(always)]
     pub fn knock(&mut self, fingerprint: u32, now: u32, forget: impl Fn(u32) -> u32) -> bool {
         let mut oldest = 0;

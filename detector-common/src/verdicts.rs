@@ -1,11 +1,12 @@
 //! Verdicts applied to a packet, in the order that [`crate::verdict`] states.
 
 use crate::{
-    abi,
+    abi, addresses,
     config::{active, feature},
     counters::{Event, Fate},
-    engine::{Disposition, Maps},
-    key::FlowKey,
+    engine::Disposition,
+    key::{Address, FlowKey},
+    maps::Maps,
     packet::Packet,
     rate, returning, set,
     signature::words_of,
@@ -43,9 +44,9 @@ pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
     let features = maps.features();
     if features & feature::ADDRESS_VERDICTS != 0
         && active & active::ADDRESSES != 0
-        && let Some(slot) = maps.address_verdict(&packet.source)
+        && let Some(found) = on_address(maps, &packet.source)
     {
-        match apply(maps, packet, slot, Kind::ADDRESS, None, None, active) {
+        match apply(maps, packet, found, Kind::ADDRESS, None, None, active) {
             Search::Next => {}
             end => return end,
         }
@@ -53,10 +54,46 @@ pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
     if features & feature::PREFIX_VERDICTS != 0
         && active & active::PREFIXES != 0
         && let Some(slot) = maps.prefix_verdict(&packet.source)
+        && let Some(verdict) = maps.verdict(slot)
     {
-        return apply(maps, packet, slot, Kind::PREFIX, None, None, active);
+        return apply(
+            maps,
+            packet,
+            (slot, verdict),
+            Kind::PREFIX,
+            None,
+            None,
+            active,
+        );
     }
     Search::Next
+}
+
+/// The verdict on an address, with its slot: by the index, or by the hash map where a set was full.
+#[inline(always)]
+fn on_address<M: Maps>(maps: &M, address: &Address) -> Option<(u32, M::Verdict)> {
+    let (index, tag) = addresses::place(address, &maps.seed(), maps.address_mask());
+    let set = maps.address_set(index)?;
+    for way in 0..addresses::WAYS {
+        let slot = addresses::slot(maps.address_word(set, way), tag);
+        if slot != 0
+            && let Some(verdict) = its_verdict(maps, slot, address)
+        {
+            return Some((slot, verdict));
+        }
+    }
+    if !addresses::is_spilt(maps.address_word(set, addresses::WAYS - 1)) {
+        return None;
+    }
+    let slot = maps.address_verdict(address)?;
+    its_verdict(maps, slot, address).map(|verdict| (slot, verdict))
+}
+
+/// The verdict in a slot, if it is on this address.
+#[inline(always)]
+fn its_verdict<M: Maps>(maps: &M, slot: u32, address: &Address) -> Option<M::Verdict> {
+    maps.verdict(slot)
+        .filter(|verdict| maps.with_verdict(*verdict, |v| v.target.low == *address))
 }
 
 /// A packet's flow, as far as verdicts ask.
@@ -75,8 +112,20 @@ pub struct Flow<'a> {
 #[inline(always)]
 pub fn on_flow<M: Maps>(maps: &M, packet: &Packet, flow: &Flow<'_>, active: u32) -> Disposition {
     let slot = flow.slot;
-    if maps.features() & feature::FLOW_VERDICTS != 0 && active & active::FLOWS != 0 && slot != 0 {
-        match apply(maps, packet, slot, Kind::FLOW, Some(flow.key), None, active) {
+    if maps.features() & feature::FLOW_VERDICTS != 0
+        && active & active::FLOWS != 0
+        && slot != 0
+        && let Some(verdict) = maps.verdict(slot)
+    {
+        match apply(
+            maps,
+            packet,
+            (slot, verdict),
+            Kind::FLOW,
+            Some(flow.key),
+            None,
+            active,
+        ) {
             Search::Drop => return Disposition::Drop,
             Search::Pass => return Disposition::Pass,
             Search::Next => {}
@@ -116,8 +165,19 @@ pub fn on_signatures<M: Maps>(
             break;
         }
     }
+    let Some(verdict) = maps.verdict(slot) else {
+        return Disposition::Pass;
+    };
     let returning = spare_returning.then_some(flow.hash);
-    match apply(maps, packet, slot, Kind::SIGNATURE, None, returning, active) {
+    match apply(
+        maps,
+        packet,
+        (slot, verdict),
+        Kind::SIGNATURE,
+        None,
+        returning,
+        active,
+    ) {
         Search::Drop => Disposition::Drop,
         Search::Pass | Search::Next => Disposition::Pass,
     }
@@ -129,15 +189,12 @@ pub fn on_signatures<M: Maps>(
 fn apply<M: Maps>(
     maps: &M,
     packet: &Packet,
-    slot: u32,
+    (slot, verdict): (u32, M::Verdict),
     kind: Kind,
     flow: Option<&FlowKey>,
     returning: Option<u64>,
     active: u32,
 ) -> Search {
-    let Some(verdict) = maps.verdict(slot) else {
-        return Search::Next;
-    };
     let (held, action, expires) =
         maps.with_verdict(verdict, |v| (v.kind, v.action, v.expires_jiffies));
     if held != kind || expires != FOREVER && maps.jiffies() >= expires {

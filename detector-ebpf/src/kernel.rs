@@ -1,15 +1,16 @@
-//! `engine::Maps` over the kernel's maps and helpers.
+//! `detector_common::maps::Maps` over the kernel's maps and helpers.
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns};
 use detector_common::{
+    addresses::{self, AddressSet},
     config::{Control, feature},
     counters::{Counters, Event, Fate},
-    engine::Maps,
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
+    maps::Maps,
     packet::Packet,
     periods::{Gap, Periods},
     record::FlowRecord,
@@ -24,9 +25,9 @@ use detector_common::{
 use crate::{
     atomic,
     maps::{
-        ADDRESS_VERDICTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED, ETHERTYPES, EVENTS,
-        FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, RETURNING, SCRATCH,
-        SERVICES, SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
+        ADDRESS_SETS, ADDRESS_VERDICTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED, ETHERTYPES,
+        EVENTS, FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, RETURNING,
+        SCRATCH, SERVICES, SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
     },
 };
 
@@ -85,6 +86,7 @@ impl Maps for Kernel {
     type Set = *mut Set;
     type Record = *mut FlowRecord;
     type Verdict = *mut Verdict;
+    type AddressSet = *const AddressSet;
 
     #[inline(always)]
     fn features(&self) -> u32 {
@@ -101,6 +103,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn doorkeeper_mask(&self) -> u32 {
         config!(doorkeeper_mask)
+    }
+    #[inline(always)]
+    fn address_mask(&self) -> u32 {
+        config!(address_mask)
     }
     #[inline(always)]
     fn seed(&self) -> HashSeed {
@@ -335,6 +341,15 @@ impl Maps for Kernel {
     fn signatures(&self) -> u64 {
         // SAFETY: the map's one entry.
         unsafe { read_volatile(addr_of!((*self.control).signatures)) }
+    }
+    #[inline(always)]
+    fn address_set(&self, index: u32) -> Option<*const AddressSet> {
+        ADDRESS_SETS.get_ptr(index)
+    }
+    #[inline(always)]
+    fn address_word(&self, set: *const AddressSet, way: usize) -> u64 {
+        // SAFETY: the map's entry; volatile because the agent writes it.
+        unsafe { read_volatile(addr_of!((*set).words[way & (addresses::WAYS - 1)])) }
     }
     #[inline(always)]
     fn address_verdict(&self, address: &Address) -> Option<u32> {

@@ -7,6 +7,7 @@ use aya_ebpf::{
 };
 use detector_common::{
     abi,
+    addresses::{self, AddressSet},
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, Tally},
     key::{Address, FlowKey},
@@ -31,6 +32,8 @@ pub static CONFIG: ProgramConfig = ProgramConfig {
     doorkeeper_mask: 0,
     counters: 0,
     verdict_slots: 0,
+    address_mask: 0,
+    reserved: 0,
 };
 
 /// Memory of one run of a program (see `Maps::hold` and `Maps::forget`).
@@ -74,6 +77,11 @@ pub static VERDICTS: Array<Verdict> =
     Array::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, BPF_F_MMAPABLE);
 #[map]
 pub static HITS: Array<Hits> = Array::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, BPF_F_MMAPABLE);
+#[map]
+pub static ADDRESS_SETS: Array<AddressSet> = Array::with_max_entries(
+    addresses::sets_for(abi::VERDICT_SLOTS_DEFAULT),
+    BPF_F_MMAPABLE,
+);
 #[map]
 pub static ADDRESS_VERDICTS: HashMap<Address, u32> =
     HashMap::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, 0);

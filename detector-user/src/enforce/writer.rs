@@ -19,7 +19,7 @@ use super::order::check;
 pub(super) use super::order::is_missing;
 pub use super::order::{Carried, Listed, Order, VerdictError};
 use super::{
-    signatures,
+    addresses, signatures,
     target::{Prefix, Target},
 };
 use crate::wire::{
@@ -147,14 +147,8 @@ impl<'a> Writer<'a> {
         let target = self.target(&verdict);
         match &target {
             Target::Address(ip) => {
-                let key = Address::from(*ip).octets();
-                if self.tables.address_verdicts.get(&key, 0).ok() == Some(slot) {
-                    gone(
-                        self.tables.address_verdicts.remove(&key),
-                        "addresses",
-                        self.tables.verdicts.len(),
-                    )?;
-                }
+                let removed = addresses::clear(self.tables, &Address::from(*ip), slot);
+                gone(removed, "addresses", self.tables.verdicts.len())?;
             }
             Target::Prefix(prefix) => {
                 let key = prefix.key();
@@ -186,6 +180,9 @@ impl<'a> Writer<'a> {
     fn deactivate(&mut self, kind: Kind) {
         let others = (1..self.tables.verdicts.len()).any(|n| self.kind_of(n) == kind);
         self.set_active(active_bit(kind), others);
+        if kind == Kind::ADDRESS && !others {
+            addresses::clear_marks(self.tables);
+        }
     }
 
     /// Removes every verdict; how many there were.
@@ -409,9 +406,7 @@ impl<'a> Writer<'a> {
         match target {
             Target::Address(ip) => {
                 let entries = self.tables.verdicts.len();
-                self.tables
-                    .address_verdicts
-                    .insert(Address::from(*ip).octets(), slot, 0)
+                addresses::set(self.tables, &Address::from(*ip), slot)
                     .map_err(|error| VerdictError::map("address verdicts", entries, &error))
             }
             Target::Prefix(prefix) => {

@@ -8,6 +8,7 @@ use aya::{
 };
 use detector_common::{
     abi::{self, map, program},
+    addresses,
     config::{Control, ProgramConfig, feature},
     key::HashSeed,
 };
@@ -171,6 +172,7 @@ impl Loader<'_> {
             given: self.settings.verdict_slots,
             allowed: format!("at most {} on {cpus} CPUs", u32::MAX / cpus),
         })?;
+        let address_sets = addresses::sets_for(self.settings.verdict_slots);
         // An array's entry takes eight bytes at least: one door for two slots.
         let doors = slots / 2;
         let mut features = self.settings.features;
@@ -185,6 +187,8 @@ impl Loader<'_> {
             doorkeeper_mask: doors - 1,
             counters,
             verdict_slots: self.settings.verdict_slots,
+            address_mask: address_sets - 1,
+            reserved: 0,
         };
         let config: [u8; size_of::<ProgramConfig>()] = bytemuck::cast(config);
         let mut loader = EbpfLoader::new();
@@ -197,6 +201,7 @@ impl Loader<'_> {
             .map_max_entries(map::VERDICTS, self.settings.verdict_slots)
             .map_max_entries(map::SERVICES, abi::SERVICE_SLOTS * cpus)
             .map_max_entries(map::HITS, hits)
+            .map_max_entries(map::ADDRESS_SETS, address_sets)
             .map_max_entries(map::ADDRESS_VERDICTS, self.settings.verdict_slots);
         if let Some(pins) = self.pins {
             for name in map::ALL {

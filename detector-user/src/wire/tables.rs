@@ -9,6 +9,7 @@ use aya::{
 use bytemuck::Pod;
 use detector_common::{
     abi::{ABI_VERSION, map},
+    addresses::AddressSet,
     config::{Control, Interface},
     counters::{Counters, Tally},
     key::FlowKey,
@@ -55,6 +56,8 @@ pub struct Tables {
     pub hits: Mapping<Hits>,
     /// By interface and direction.
     pub counters: PerCpu<{ size_of::<Counters>() }>,
+    /// Index of the next.
+    pub address_sets: Mapping<AddressSet>,
     /// Slots by address.
     pub address_verdicts: HashMap<MapData, [u8; 16], u32>,
     /// Slots by prefix.
@@ -174,6 +177,7 @@ impl Tables {
             counters: typed(map::COUNTERS, Map::PerCpuArray(get(map::COUNTERS)?))?,
             services: mapping(&mut get, map::SERVICES)?,
             hits: mapping(&mut get, map::HITS)?,
+            address_sets: mapping(&mut get, map::ADDRESS_SETS)?,
             address_verdicts: typed(
                 map::ADDRESS_VERDICTS,
                 Map::HashMap(get(map::ADDRESS_VERDICTS)?),

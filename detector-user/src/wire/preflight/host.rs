@@ -7,7 +7,12 @@ use std::{
 };
 
 use detector_common::{
-    abi, counters::Counters, returning::Doors, service::ServiceCounters, verdict::Hits,
+    abi,
+    addresses::{self, AddressSet},
+    counters::Counters,
+    returning::Doors,
+    service::ServiceCounters,
+    verdict::Hits,
 };
 
 use super::Check;
@@ -166,6 +171,7 @@ fn bytes_needed(cpus: u64) -> u64 {
     let size = |bytes: usize| bytes as u64;
     flows * (size(abi::FLOW_SLOT_BYTES) + 4)
         + verdicts * (size(size_of::<detector_common::verdict::Verdict>()) + 64)
+        + u64::from(addresses::sets_for(abi::VERDICT_SLOTS_DEFAULT)) * size(size_of::<AddressSet>())
         + cpus
             * (verdicts * size(size_of::<Hits>())
                 + u64::from(abi::SERVICE_SLOTS) * size(size_of::<ServiceCounters>())
