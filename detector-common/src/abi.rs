@@ -3,7 +3,7 @@
 //! changes: a process that finds another version pinned replaces it.
 
 /// Version of every layout in this crate that crosses the kernel boundary.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of the BPF maps, as in the object and under the pin directory.
 pub mod map {
@@ -17,7 +17,7 @@ pub mod map {
     pub const COUNTERS: &str = "COUNTERS";
     /// `ARRAY` of [`crate::counters::Tally`], one per EtherType.
     pub const ETHERTYPES: &str = "ETHERTYPES";
-    /// `PERCPU_ARRAY` of [`crate::service::ServiceCounters`], direct-mapped.
+    /// `ARRAY` of [`crate::service::ServiceCounters`]: for each CPU [`super::SERVICE_SLOTS`], direct-mapped.
     pub const SERVICES: &str = "SERVICES";
     /// `ARRAY` of `u32`: see [`crate::doorkeeper`].
     pub const DOORKEEPER: &str = "DOORKEEPER";
@@ -27,8 +27,10 @@ pub mod map {
     pub const INTERFACES: &str = "INTERFACES";
     /// `ARRAY` of [`crate::verdict::Verdict`], indexed by slot.
     pub const VERDICTS: &str = "VERDICTS";
-    /// `PERCPU_ARRAY` of [`crate::verdict::Hits`], indexed by slot.
+    /// `ARRAY` of [`crate::verdict::Hits`]: for each CPU as many as there are verdict slots.
     pub const HITS: &str = "HITS";
+    /// `ARRAY` of [`crate::addresses::AddressSet`]: the index of the next.
+    pub const ADDRESS_SETS: &str = "ADDRESS_SETS";
     /// `HASH` from address to verdict slot.
     pub const ADDRESS_VERDICTS: &str = "ADDRESS_VERDICTS";
     /// `LPM_TRIE` from prefix to verdict slot.
@@ -39,6 +41,8 @@ pub mod map {
     pub const SIGNATURE_BITS: &str = "SIGNATURE_BITS";
     /// `ARRAY` of [`crate::signature::Signature`].
     pub const SIGNATURES: &str = "SIGNATURES";
+    /// `ARRAY` of [`crate::returning::Doors`].
+    pub const RETURNING: &str = "RETURNING";
     /// `LPM_TRIE` of prefixes that no verdict may deny.
     pub const NEVER_BLOCK: &str = "NEVER_BLOCK";
     /// `RINGBUF` of [`crate::event::VerdictHit`].
@@ -47,7 +51,7 @@ pub mod map {
     pub const ENDED: &str = "ENDED";
 
     /// All of them, in the order in which they are created.
-    pub const ALL: [&str; 19] = [
+    pub const ALL: [&str; 21] = [
         SETS,
         RECORDS,
         PERIODS,
@@ -59,11 +63,13 @@ pub mod map {
         INTERFACES,
         VERDICTS,
         HITS,
+        ADDRESS_SETS,
         ADDRESS_VERDICTS,
         PREFIX_VERDICTS,
         FLOW_VERDICTS,
         SIGNATURE_BITS,
         SIGNATURES,
+        RETURNING,
         NEVER_BLOCK,
         EVENTS,
         ENDED,
@@ -101,6 +107,8 @@ pub const VERDICT_SLOTS_DEFAULT: u32 = 1 << 14;
 pub const VERDICT_SLOTS_MAX: u32 = 1 << 20;
 /// Signatures that can be in force at once: one bit each in a word.
 pub const SIGNATURES_MAX: u32 = 64;
+/// Sets of doors for flows that come again: 2²⁰ doors, 4 MiB.
+pub const RETURNING_SETS: u32 = 1 << 16;
 /// Prefixes that can be listed as never to be blocked.
 pub const NEVER_BLOCK_MAX: u32 = 4096;
 /// Prefix verdicts: an LPM trie is slow, and slow to free, beyond tens of thousands of entries.

@@ -61,6 +61,10 @@ pub struct ProgramConfig {
     pub doorkeeper_mask: u32,
     /// Entry of the counters that is this interface's and direction's.
     pub counters: u32,
+    /// Verdict slots: hit counters of one CPU.
+    pub verdict_slots: u32,
+    /// Sets of the addresses' index, less one.
+    pub address_mask: u32,
     /// Unused.
     pub reserved: u32,
 }

@@ -9,130 +9,15 @@ use crate::{
     config::{active, feature},
     counters::{Event, Fate},
     doorkeeper,
-    frame::{Malformed, Parser, Rejected},
-    key::{Address, FlowKey, HashSeed},
+    frame::{Parser, Rejected},
+    key::FlowKey,
+    maps::Maps,
     packet::Packet,
-    periods::Periods,
-    record::{FlowRecord, micros, state},
+    record::{micros, state},
     service::Lost,
     set::{self, Class, WAYS},
     verdicts::{self, Search},
 };
-
-/// What the engine needs of the machine: constants, clocks, counters, tables.
-///
-/// Handles (`Set`, `Record`, `Verdict`) are obtained once and used several times
-/// for one packet; they are pointers in the kernel.
-pub trait Maps {
-    /// A set of the flow table.
-    type Set: Copy;
-    /// A record of the flow table.
-    type Record: Copy;
-    /// A verdict's slot.
-    type Verdict: Copy;
-
-    /// Bits of [`feature`].
-    fn features(&self) -> u32;
-    /// Zone of the interface.
-    fn zone(&self) -> u32;
-    /// Sets, less one.
-    fn set_mask(&self) -> u32;
-    /// Places of the doorkeeper, less one.
-    fn doorkeeper_mask(&self) -> u32;
-    /// Keys of the flow hash.
-    fn seed(&self) -> HashSeed;
-
-    /// Puts the summary where the rest of the run reads it from. In the kernel that
-    /// is map memory, of whose contents the verifier knows nothing: the many ways
-    /// through the parser end in one state, and what follows is verified once.
-    fn hold(&self, packet: Packet) -> &Packet;
-
-    /// The same number, taken through such memory, for the same reason.
-    fn forget(&self, n: u32) -> u32;
-
-    /// Time that passes evenly, ns. Costly: asked at most once a packet and stage.
-    fn now_ns(&self) -> u64;
-    /// Coarse time in which verdicts expire. Costs next to nothing.
-    fn jiffies(&self) -> u64;
-
-    /// Counts a fate.
-    fn tally(&self, fate: Fate, packets: u64, bytes: u64);
-    /// Counts an event.
-    fn event(&self, event: Event);
-    /// Counts a reason of [`Fate::Malformed`].
-    fn malformed(&self, reason: Malformed);
-    /// Counts a frame by EtherType.
-    fn ethertype(&self, ethertype: u16, bytes: u64);
-    /// Counts what the table lost of a service.
-    fn service(&self, destination: (&Address, u16), zone_protocol: u32, lost: Lost, of: (u64, u64));
-
-    /// A set.
-    fn set(&self, index: u32) -> Option<Self::Set>;
-    /// A way's word.
-    fn word(&self, set: Self::Set, way: u32) -> u64;
-    /// Replaces a way's word if it is still `old`.
-    fn swap_word(&self, set: Self::Set, way: u32, old: u64, new: u64) -> bool;
-    /// A record.
-    fn record(&self, index: u32) -> Option<Self::Record>;
-    /// Whether a record is of this flow.
-    fn key_is(&self, record: Self::Record, key: &FlowKey) -> bool;
-    /// Slot of the record's flow verdict.
-    fn verdict_slot(&self, record: Self::Record) -> u32;
-    /// Locks a record for writing; `false` where another CPU holds it for too long.
-    fn lock(&self, record: Self::Record) -> bool;
-    /// Unlocks it.
-    fn unlock(&self, record: Self::Record);
-    /// Reads or writes a record that is locked.
-    fn with<R>(&self, record: Self::Record, f: impl FnOnce(&mut FlowRecord) -> R) -> R;
-    /// Writes a flow's periods while its record is locked.
-    fn periods(&self, index: u32, f: impl FnOnce(&mut Periods));
-    /// Hands an ended flow to the reader while its record is locked.
-    fn ended(&self, record: Self::Record, index: u32) -> bool;
-    /// Counts an eviction that is about to be; how many this CPU has had at this coarse time.
-    fn evictions(&self, now: u32) -> u32;
-    /// Leaves a fingerprint at the door; whether it was there already.
-    fn knock(&self, place: u32, fingerprint: u32) -> bool;
-
-    /// Bits of [`active`].
-    fn active(&self) -> u32;
-    /// [`crate::config::Control::never_block_generation`].
-    fn never_block_generation(&self) -> u32;
-    /// [`crate::config::Control::signatures`].
-    fn signatures(&self) -> u64;
-    /// Slot of the verdict on an address.
-    fn address_verdict(&self, address: &Address) -> Option<u32>;
-    /// Slot of the verdict on the longest prefix of an address.
-    fn prefix_verdict(&self, address: &Address) -> Option<u32>;
-    /// Slot of the verdict on a flow.
-    fn flow_verdict(&self, key: &FlowKey) -> Option<u32>;
-    /// Whether an address is in a never-block prefix.
-    fn never_blocked(&self, address: &Address) -> bool;
-    /// A verdict.
-    fn verdict(&self, slot: u32) -> Option<Self::Verdict>;
-    /// Reads a verdict, or writes what only marks it.
-    fn with_verdict<R>(
-        &self,
-        verdict: Self::Verdict,
-        f: impl FnOnce(&mut crate::verdict::Verdict) -> R,
-    ) -> R;
-    /// Replaces the state of a verdict's bucket if it is still `old`.
-    fn swap_bucket(
-        &self,
-        verdict: Self::Verdict,
-        bucket: verdicts::Bucket,
-        old: u64,
-        new: u64,
-    ) -> bool;
-    /// Counts a verdict's hit.
-    fn hit(&self, slot: u32, dropped: bool, packets: u64, bytes: u64);
-    /// Reports a verdict's first hit; whether there was room.
-    fn first_hit(&self, slot: u32, packet: &Packet, dropped: bool) -> bool;
-    /// A word of the signatures' bits.
-    fn signature_bits(&self, word: u32) -> u64;
-    /// Slot of a signature's verdict, and whether it spares established flows;
-    /// `None` where its prefix does not take the destination.
-    fn signature(&self, number: u32, destination: &Address) -> Option<(u32, bool)>;
-}
 
 /// What the wire made of a frame: how many packets of how much payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -199,14 +84,34 @@ fn process<M: Maps, B: Bytes + ?Sized>(
             Search::Next => {}
         }
     }
-    if features & feature::FLOWS == 0 {
-        return if exempt {
-            Disposition::Pass
-        } else {
-            verdicts::on_signatures(maps, packet, active, false)
-        };
+    let active = if exempt { 0 } else { active };
+    if features & feature::FLOWS != 0 {
+        return flow(maps, packet, active);
     }
-    flow(maps, packet, if exempt { 0 } else { active })
+    if active & active::SIGNATURES == 0 {
+        return Disposition::Pass;
+    }
+    let (key, _, hash) = identity(maps, packet);
+    let unknown = verdicts::Flow {
+        key: &key,
+        hash,
+        slot: 0,
+        established: false,
+    };
+    verdicts::on_signatures(maps, packet, &unknown, active)
+}
+
+/// The packet's flow, whether its low endpoint sent the packet, and its hash.
+#[inline(always)]
+fn identity<M: Maps>(maps: &M, packet: &Packet) -> (FlowKey, bool, u64) {
+    let (key, from_low) = FlowKey::new(
+        (packet.source, packet.source_port),
+        (packet.destination, packet.destination_port),
+        packet.protocol,
+        maps.zone(),
+    );
+    let hash = key.hash(&maps.seed());
+    (key, from_low, hash)
 }
 
 #[inline(always)]
@@ -234,13 +139,7 @@ struct Place {
 
 #[inline(always)]
 fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
-    let (key, from_low) = FlowKey::new(
-        (packet.source, packet.source_port),
-        (packet.destination, packet.destination_port),
-        packet.protocol,
-        maps.zone(),
-    );
-    let hash = key.hash(&maps.seed());
+    let (key, from_low, hash) = identity(maps, packet);
     let (index, tag) = set::place(hash, maps.set_mask());
     let place = Place {
         index,
@@ -254,55 +153,69 @@ fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
     };
     let found = find(maps, set, &key, &place);
     if active & (active::FLOWS | active::SIGNATURES) != 0 {
-        let established = matches!(&found, Some(f) if set::class(f.word) == Class::PROTECTED);
-        let slot = flow_slot(maps, &found, &key, active);
-        if verdicts::on_flow(maps, packet, &key, slot, active, established) == Disposition::Drop {
+        let flow = verdicts::Flow {
+            key: &key,
+            hash,
+            slot: flow_slot(maps, found.record, &key, active),
+            established: set::class(found.word) == Class::PROTECTED,
+        };
+        if verdicts::on_flow(maps, packet, &flow, active) == Disposition::Drop {
             return Disposition::Drop;
         }
     }
-    match found {
-        Some(found) => known(maps, packet, (&key, from_low), &place, &found),
+    match found.record {
+        Some(record) => known(
+            maps,
+            packet,
+            (&key, from_low),
+            &place,
+            (set, &found, record),
+        ),
         None => claim(maps, packet, (&key, from_low), &place, set),
     }
     Disposition::Pass
 }
 
+/// Where a flow was found. Where it was not, the rest is 0 rather than absent: what
+/// is absent the compiler leaves undefined, and copies, which the verifier refuses.
 struct Found<M: Maps> {
-    set: M::Set,
     way: u32,
     word: u64,
-    record: M::Record,
+    record: Option<M::Record>,
 }
 
 /// The flow's record, if it has one.
 #[inline(always)]
-fn find<M: Maps>(maps: &M, set: M::Set, key: &FlowKey, place: &Place) -> Option<Found<M>> {
+fn find<M: Maps>(maps: &M, set: M::Set, key: &FlowKey, place: &Place) -> Found<M> {
     for way in 0..WAYS {
         let word = maps.word(set, way);
         if set::matches(word, place.tag)
             && let Some(record) = maps.record(place.index * WAYS + way)
             && maps.key_is(record, key)
         {
-            return Some(Found {
-                set,
+            return Found {
                 way: maps.forget(way),
                 word,
-                record,
-            });
+                record: Some(record),
+            };
         }
     }
-    None
+    Found {
+        way: 0,
+        word: 0,
+        record: None,
+    }
 }
 
 /// Slot of the verdict on a flow: in its record, or with the other flow verdicts
 /// where it has none; 0 for none.
 #[inline(always)]
-fn flow_slot<M: Maps>(maps: &M, found: &Option<Found<M>>, key: &FlowKey, active: u32) -> u32 {
+fn flow_slot<M: Maps>(maps: &M, record: Option<M::Record>, key: &FlowKey, active: u32) -> u32 {
     if maps.features() & feature::FLOW_VERDICTS == 0 || active & active::FLOWS == 0 {
         return 0;
     }
-    match found {
-        Some(found) => maps.verdict_slot(found.record),
+    match record {
+        Some(record) => maps.verdict_slot(record),
         None => maps.flow_verdict(key).unwrap_or(0),
     }
 }
@@ -314,16 +227,15 @@ fn known<M: Maps>(
     packet: &Packet,
     (key, from_low): (&FlowKey, bool),
     place: &Place,
-    found: &Found<M>,
+    (set, found, record): (M::Set, &Found<M>, M::Record),
 ) {
-    let record = found.record;
     if !maps.lock(record) {
         maps.event(Event::Contended);
         refuse(maps, packet);
         return;
     }
     // Another CPU may have given the way to another flow before the lock was ours.
-    if !set::matches(maps.word(found.set, found.way), place.tag) {
+    if !set::matches(maps.word(set, found.way), place.tag) {
         maps.unlock(record);
         refuse(maps, packet);
         return;
@@ -342,14 +254,15 @@ fn known<M: Maps>(
             r.begin(key, from_low, forward, packet, now_us);
         });
         maps.event(Event::FlowsCreated);
-    } else if let Some(gap) = maps.with(record, |r| r.update(from_low, packet, now_us)) {
+    } else if let Some(gap) = maps.update(record, from_low, packet, now_us) {
         maps.periods(index, |periods| periods.add(gap));
     }
-    let established = maps.with(record, |r| r.is_established());
+    let established =
+        set::class(found.word) == Class::PROTECTED || maps.with(record, |r| r.is_established());
     maps.unlock(record);
     let touched = set::touched(found.word, set::coarse(place.now_ns), established);
     if touched != found.word
-        && maps.swap_word(found.set, found.way, found.word, touched)
+        && maps.swap_word(set, found.way, found.word, touched)
         && set::class(touched) != set::class(found.word)
     {
         maps.event(Event::FlowsPromoted);
@@ -408,7 +321,7 @@ fn claim<M: Maps>(
     });
     // Whether or not this packet is exempt from verdicts: the next that comes may not be.
     // Only now that the key is there: who writes a verdict meanwhile finds the record.
-    let slot = flow_slot::<M>(maps, &None, key, maps.active());
+    let slot = flow_slot::<M>(maps, None, key, maps.active());
     if slot != 0 {
         maps.with(record, |r| r.verdict_slot = slot);
     }

@@ -140,6 +140,64 @@ impl Parser {
     /// [`Rejected`] where the frame is not IP or is malformed.
     #[inline(always)]
     pub fn parse<B: Bytes + ?Sized>(self, frame: &B) -> Result<Packet, Rejected> {
+        match self.plain(frame) {
+            Some(packet) => Ok(packet),
+            None => self.any(frame),
+        }
+    }
+
+    /// The summary of the plainest frame, which most are: TCP or UDP in IPv4 without
+    /// options or fragments, right behind the Ethernet header, and nothing wrong. Says
+    /// what [`Parser::any`] says, from fixed offsets and behind one comparison.
+    #[inline(always)]
+    fn plain<B: Bytes + ?Sized>(self, frame: &B) -> Option<Packet> {
+        if !self.ethernet {
+            return None;
+        }
+        // As far as a TCP header goes; a shorter UDP frame is parsed the long way.
+        let h = frame.load::<54>(0)?;
+        let fragment = u16::from_be_bytes([h[20], h[21]]) & 0x3fff;
+        if u16::from_be_bytes([h[12], h[13]]) != ethertype::IPV4 || h[14] != 0x45 || fragment != 0 {
+            return None;
+        }
+        let total = u16::from_be_bytes([h[16], h[17]]) as u32;
+        let mut packet = Packet {
+            source: Address::from_ipv4([h[26], h[27], h[28], h[29]]),
+            destination: Address::from_ipv4([h[30], h[31], h[32], h[33]]),
+            source_port: u16::from_be_bytes([h[34], h[35]]),
+            destination_port: u16::from_be_bytes([h[36], h[37]]),
+            window: 0,
+            protocol: h[23],
+            tcp_flags: 0,
+            header_bytes: 8,
+            later_fragment: false,
+            short_transport: false,
+            payload_bytes: 0,
+            wire_bytes: frame.at_hand(),
+            segments: 1,
+            segment_bytes: 0,
+        };
+        if packet.protocol == protocol::TCP {
+            packet.window = u16::from_be_bytes([h[48], h[49]]);
+            packet.tcp_flags = h[47];
+            packet.header_bytes = h[46] >> 2 & 0x3c;
+            if packet.header_bytes < 20 {
+                return None;
+            }
+        } else if packet.protocol != protocol::UDP {
+            return None;
+        }
+        let headers = 20 + packet.header_bytes as u32;
+        if total < headers || 14 + total > packet.wire_bytes {
+            return None;
+        }
+        packet.payload_bytes = total - headers;
+        Some(packet)
+    }
+
+    /// The summary of any frame.
+    #[inline(always)]
+    fn any<B: Bytes + ?Sized>(self, frame: &B) -> Result<Packet, Rejected> {
         let (ethertype, offset) = self.link(frame)?;
         let network = match ethertype {
             ethertype::IPV4 => ipv4(frame, offset),
@@ -327,4 +385,55 @@ fn is_extension(number: u8) -> bool {
             | protocol::HIP
             | protocol::SHIM6
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A frame that [`Parser::plain`] takes, but for `length` and what is overwritten.
+    fn frame(length: usize, overwritten: &[(usize, u8)]) -> Vec<u8> {
+        let mut frame = vec![0x55; length.max(54)];
+        frame[12..16].copy_from_slice(&[8, 0, 0x45, 0]);
+        frame[16..18].copy_from_slice(&((length.max(54) - 14) as u16).to_be_bytes());
+        frame[20..22].fill(0);
+        frame[23] = protocol::TCP;
+        frame[46] = 0x50;
+        for (at, byte) in overwritten {
+            let at = at % frame.len();
+            frame[at] = *byte;
+        }
+        frame.truncate(length);
+        frame
+    }
+
+    #[test]
+    fn the_plain_frame_is_plain() {
+        assert!(Parser::FULL.plain(&frame(60, &[])[..]).is_some());
+        assert!(
+            Parser::FULL
+                .plain(&frame(60, &[(23, protocol::UDP)])[..])
+                .is_some()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn plain_says_what_any_says(
+            length in 30usize..120,
+            overwritten in proptest::collection::vec((12usize..54, any::<u8>()), 0..3),
+            protocol in prop_oneof![Just(protocol::TCP), Just(protocol::UDP), any::<u8>()],
+            parser in (any::<bool>(), any::<bool>(), any::<bool>())
+                .prop_map(|(ethernet, vlan, ipv6)| Parser { ethernet, vlan, ipv6 }),
+        ) {
+            let mut frame = frame(length, &overwritten);
+            if let Some(byte) = frame.get_mut(23) {
+                *byte = protocol;
+            }
+            if let Some(packet) = parser.plain(&frame[..]) {
+                prop_assert_eq!(parser.any(&frame[..]), Ok(packet));
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 pub mod abi;
+pub mod addresses;
 pub mod bytes;
 pub mod config;
 pub mod counters;
@@ -16,11 +17,13 @@ pub mod engine;
 pub mod event;
 pub mod frame;
 pub mod key;
+pub mod maps;
 pub mod packet;
 pub mod periods;
 pub mod pod;
 pub mod rate;
 pub mod record;
+pub mod returning;
 pub mod service;
 pub mod set;
 pub mod signature;

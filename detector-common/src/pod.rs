@@ -6,6 +6,7 @@ use bytemuck::{Pod, Zeroable};
 use core::mem::size_of;
 
 use crate::{
+    addresses::AddressSet,
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, EVENTS, FATES, Tally},
     event::{EndedFlow, VerdictHit},
@@ -13,6 +14,7 @@ use crate::{
     key::{Address, FlowKey, HashSeed},
     periods::Periods,
     record::{Direction, FlowRecord, RareFlags},
+    returning::Doors,
     service::ServiceCounters,
     set::Set,
     signature::{Range, Signature},
@@ -40,10 +42,12 @@ pod! {
     FlowRecord: 40 + 2 * 4 + 8 + 2 * 4 + 8 + 2 * 4 + 2 * 2 + 2 * 4 + 2 * 2 + 2 + 2 + 3 * 4 + 2 * 8 + 2 * 64;
     Periods: 2 * 8 + 8 * 4;
     Set: 8 * 8;
+    Doors: 16 * 4;
+    AddressSet: 8 * 8;
     Tally: 16;
     Counters: FATES * 16 + EVENTS * 8 + Malformed::ALL.len() * 8;
     ServiceCounters: 16 + 4 + 4 + 5 * 8;
-    ProgramConfig: 88 + 6 * 4;
+    ProgramConfig: 88 + 8 * 4;
     Control: 2 * 4 + 8 + 4 * 4 + 88 + 2 * 8;
     Interface: 2 * 4 + 8 + 16 + 8;
     Action: 1;

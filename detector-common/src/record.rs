@@ -179,13 +179,21 @@ impl Direction {
         self.gap_squares = self.gap_squares.wrapping_add(square(gap_us));
         self.packets = self.packets.wrapping_add(packet.segments);
         self.last_us = self.last_us.max(at_us);
+        // Extremes are compared, and seldom written: BPF has no min and no max.
         let shortest = if packet.segments > 1 { 0 } else { gap_us };
-        self.gap_min_us = self.gap_min_us.min(shortest);
-        self.gap_max_us = self.gap_max_us.max(gap_us);
-        self.payload_min = self.payload_min.min(saturated(last));
-        self.payload_max = self
-            .payload_max
-            .max(saturated(largest_segment(packet, last)));
+        if shortest < self.gap_min_us {
+            self.gap_min_us = shortest;
+        }
+        if gap_us > self.gap_max_us {
+            self.gap_max_us = gap_us;
+        }
+        if last < self.payload_min as u32 {
+            self.payload_min = last as u16;
+        }
+        let largest = largest_segment(packet, last);
+        if largest > self.payload_max as u32 {
+            self.payload_max = saturated(largest);
+        }
         self.header_words = self
             .header_words
             .wrapping_add((packet.header_bytes as u32 >> 2) * packet.segments);
@@ -287,8 +295,12 @@ impl FlowRecord {
         let gap_us = at_us.saturating_sub(from_us);
         self.gap_squares = self.gap_squares.wrapping_add(square(gap_us));
         let shortest = if packet.segments > 1 { 0 } else { gap_us };
-        self.gap_min_us = self.gap_min_us.min(shortest);
-        self.gap_max_us = self.gap_max_us.max(gap_us);
+        if shortest < self.gap_min_us {
+            self.gap_min_us = shortest;
+        }
+        if gap_us > self.gap_max_us {
+            self.gap_max_us = gap_us;
+        }
         self.last_us = from_us.max(at_us);
 
         let toward = self.toward(from_low);

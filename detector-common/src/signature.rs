@@ -75,10 +75,23 @@ pub struct Signature {
     pub flags: u8,
     /// 1: established flows are spared.
     pub spare_established: u8,
+    /// 1: flows that come again are spared ([`crate::returning`]).
+    pub spare_returning: u8,
     /// Unused.
-    pub reserved: [u8; 3],
+    pub reserved: [u8; 2],
     /// Unused.
     pub reserved_words: [u64; 1],
+}
+
+/// What a signature that takes a packet says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Slot of its verdict.
+    pub slot: u32,
+    /// Whether established flows are spared.
+    pub spare_established: bool,
+    /// Whether flows that come again are spared.
+    pub spare_returning: bool,
 }
 
 impl Signature {
@@ -95,7 +108,8 @@ impl Signature {
         flags_mask: 0,
         flags: 0,
         spare_established: 1,
-        reserved: [0; 3],
+        spare_returning: 0,
+        reserved: [0; 2],
         reserved_words: [0; 1],
     };
 
@@ -106,6 +120,20 @@ impl Signature {
         (destination.words[0] ^ self.destination.words[0]) & self.destination_mask.words[0] == 0
             && (destination.words[1] ^ self.destination.words[1]) & self.destination_mask.words[1]
                 == 0
+    }
+
+    /// What it says of a packet to this destination, if it takes that.
+    #[inline(always)]
+    #[must_use]
+    pub fn taken(&self, destination: &Address) -> Option<Taken> {
+        if !self.takes_destination(destination) {
+            return None;
+        }
+        Some(Taken {
+            slot: self.slot,
+            spare_established: self.spare_established != 0,
+            spare_returning: self.spare_returning != 0,
+        })
     }
 
     /// Whether the word of `field` for `value` is to have this signature's bit.

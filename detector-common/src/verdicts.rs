@@ -1,12 +1,14 @@
 //! Verdicts applied to a packet, in the order that [`crate::verdict`] states.
 
 use crate::{
+    abi, addresses,
     config::{active, feature},
     counters::{Event, Fate},
-    engine::{Disposition, Maps},
-    key::FlowKey,
+    engine::Disposition,
+    key::{Address, FlowKey},
+    maps::Maps,
     packet::Packet,
-    rate,
+    rate, returning, set,
     signature::words_of,
     verdict::{Action, FOREVER, Kind, SERVICES, lets_through},
 };
@@ -42,9 +44,9 @@ pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
     let features = maps.features();
     if features & feature::ADDRESS_VERDICTS != 0
         && active & active::ADDRESSES != 0
-        && let Some(slot) = maps.address_verdict(&packet.source)
+        && let Some(found) = on_address(maps, &packet.source)
     {
-        match apply(maps, packet, slot, Kind::ADDRESS, None, active) {
+        match apply(maps, packet, found, Kind::ADDRESS, None, None, active) {
             Search::Next => {}
             end => return end,
         }
@@ -52,30 +54,84 @@ pub fn on_source<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Search {
     if features & feature::PREFIX_VERDICTS != 0
         && active & active::PREFIXES != 0
         && let Some(slot) = maps.prefix_verdict(&packet.source)
+        && let Some(verdict) = maps.verdict(slot)
     {
-        return apply(maps, packet, slot, Kind::PREFIX, None, active);
+        return apply(
+            maps,
+            packet,
+            (slot, verdict),
+            Kind::PREFIX,
+            None,
+            None,
+            active,
+        );
     }
     Search::Next
 }
 
-/// The flow's own verdict (`slot`; 0: none), then the signatures.
+/// The verdict on an address, with its slot: by the index, or by the hash map where a set was full.
 #[inline(always)]
-pub fn on_flow<M: Maps>(
-    maps: &M,
-    packet: &Packet,
-    key: &FlowKey,
-    slot: u32,
-    active: u32,
-    established: bool,
-) -> Disposition {
-    if maps.features() & feature::FLOW_VERDICTS != 0 && active & active::FLOWS != 0 && slot != 0 {
-        match apply(maps, packet, slot, Kind::FLOW, Some(key), active) {
+fn on_address<M: Maps>(maps: &M, address: &Address) -> Option<(u32, M::Verdict)> {
+    let (index, tag) = addresses::place(address, &maps.seed(), maps.address_mask());
+    let set = maps.address_set(index)?;
+    for way in 0..addresses::WAYS {
+        let slot = addresses::slot(maps.address_word(set, way), tag);
+        if slot != 0
+            && let Some(verdict) = its_verdict(maps, slot, address)
+        {
+            return Some((slot, verdict));
+        }
+    }
+    if !addresses::is_spilt(maps.address_word(set, addresses::WAYS - 1)) {
+        return None;
+    }
+    let slot = maps.address_verdict(address)?;
+    its_verdict(maps, slot, address).map(|verdict| (slot, verdict))
+}
+
+/// The verdict in a slot, if it is on this address.
+#[inline(always)]
+fn its_verdict<M: Maps>(maps: &M, slot: u32, address: &Address) -> Option<M::Verdict> {
+    maps.verdict(slot)
+        .filter(|verdict| maps.with_verdict(*verdict, |v| v.target.low == *address))
+}
+
+/// A packet's flow, as far as verdicts ask.
+pub struct Flow<'a> {
+    /// Who talks to whom.
+    pub key: &'a FlowKey,
+    /// Its hash.
+    pub hash: u64,
+    /// Slot of its own verdict; 0: none.
+    pub slot: u32,
+    /// Whether it is an established one.
+    pub established: bool,
+}
+
+/// The flow's own verdict, then the signatures.
+#[inline(always)]
+pub fn on_flow<M: Maps>(maps: &M, packet: &Packet, flow: &Flow<'_>, active: u32) -> Disposition {
+    let slot = flow.slot;
+    if maps.features() & feature::FLOW_VERDICTS != 0
+        && active & active::FLOWS != 0
+        && slot != 0
+        && let Some(verdict) = maps.verdict(slot)
+    {
+        match apply(
+            maps,
+            packet,
+            (slot, verdict),
+            Kind::FLOW,
+            Some(flow.key),
+            None,
+            active,
+        ) {
             Search::Drop => return Disposition::Drop,
             Search::Pass => return Disposition::Pass,
             Search::Next => {}
         }
     }
-    on_signatures(maps, packet, active, established)
+    on_signatures(maps, packet, flow, active)
 }
 
 /// The signatures: the first that matches decides.
@@ -83,8 +139,8 @@ pub fn on_flow<M: Maps>(
 pub fn on_signatures<M: Maps>(
     maps: &M,
     packet: &Packet,
+    flow: &Flow<'_>,
     active: u32,
-    established: bool,
 ) -> Disposition {
     if maps.features() & feature::SIGNATURES == 0 || active & active::SIGNATURES == 0 {
         return Disposition::Pass;
@@ -94,38 +150,51 @@ pub fn on_signatures<M: Maps>(
         candidates &= maps.signature_bits(word);
     }
     let mut slot = 0;
-    for _ in 0..crate::abi::SIGNATURES_MAX {
+    let mut spare_returning = false;
+    for _ in 0..abi::SIGNATURES_MAX {
         if candidates == 0 {
             return Disposition::Pass;
         }
         let number = candidates.trailing_zeros();
         candidates &= candidates - 1;
-        if let Some((its_slot, spare_established)) = maps.signature(number, &packet.destination)
-            && !(spare_established && established)
+        if let Some(taken) = maps.signature(number, &packet.destination)
+            && !(taken.spare_established && flow.established)
         {
-            slot = its_slot;
+            slot = taken.slot;
+            spare_returning = taken.spare_returning;
             break;
         }
     }
-    match apply(maps, packet, slot, Kind::SIGNATURE, None, active) {
+    let Some(verdict) = maps.verdict(slot) else {
+        return Disposition::Pass;
+    };
+    let returning = spare_returning.then_some(flow.hash);
+    match apply(
+        maps,
+        packet,
+        (slot, verdict),
+        Kind::SIGNATURE,
+        None,
+        returning,
+        active,
+    ) {
         Search::Drop => Disposition::Drop,
         Search::Pass | Search::Next => Disposition::Pass,
     }
 }
 
-/// One verdict. A slot that meanwhile holds another verdict counts for nothing.
+/// One verdict. A slot that meanwhile holds another verdict counts for nothing. `returning`: the
+/// hash of the packet's flow, which passes if it comes again.
 #[inline(always)]
 fn apply<M: Maps>(
     maps: &M,
     packet: &Packet,
-    slot: u32,
+    (slot, verdict): (u32, M::Verdict),
     kind: Kind,
     flow: Option<&FlowKey>,
+    returning: Option<u64>,
     active: u32,
 ) -> Search {
-    let Some(verdict) = maps.verdict(slot) else {
-        return Search::Next;
-    };
     let (held, action, expires) =
         maps.with_verdict(verdict, |v| (v.kind, v.action, v.expires_jiffies));
     if held != kind || expires != FOREVER && maps.jiffies() >= expires {
@@ -153,6 +222,10 @@ fn apply<M: Maps>(
         }
         _ => false,
     };
+    let drop = match returning {
+        Some(hash) if drop => !comes_again(maps, hash),
+        _ => drop,
+    };
     maps.hit(slot, drop, packets, bytes);
     // Read before written: a line that every CPU writes would cost each of them.
     if maps.with_verdict(verdict, |v| v.hit) == 0 {
@@ -173,6 +246,16 @@ fn apply<M: Maps>(
     };
     maps.tally(fate, packets, bytes);
     Search::Drop
+}
+
+/// Whether the flow of this hash knocked before.
+#[inline(always)]
+fn comes_again<M: Maps>(maps: &M, hash: u64) -> bool {
+    let (index, fingerprint) = returning::place(hash, abi::RETURNING_SETS);
+    let now = set::coarse(maps.now_ns());
+    maps.doors(index, |doors| {
+        doors.knock(fingerprint, now, |n| maps.forget(n))
+    })
 }
 
 /// Asks the never-block prefixes. A verdict on one address needs to ask once only:

@@ -17,6 +17,8 @@ mod limits;
 mod never_block;
 #[path = "engine/order.rs"]
 mod order;
+#[path = "engine/returning.rs"]
+mod returning;
 #[path = "engine/signatures.rs"]
 mod signatures;
 

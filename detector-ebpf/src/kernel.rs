@@ -1,21 +1,23 @@
-//! `engine::Maps` over the kernel's maps and helpers.
+//! `detector_common::maps::Maps` over the kernel's maps and helpers.
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
-use aya_ebpf::helpers::{bpf_jiffies64, bpf_ktime_get_ns};
+use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_jiffies64, bpf_ktime_get_ns};
 use detector_common::{
+    addresses::{self, AddressSet},
     config::{Control, feature},
     counters::{Counters, Event, Fate},
-    engine::Maps,
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
+    maps::Maps,
     packet::Packet,
-    periods::Periods,
+    periods::{Gap, Periods},
     record::FlowRecord,
+    returning::Doors,
     service::{Lost, ServiceCounters},
     set::Set,
-    signature::Signature,
+    signature::Taken,
     verdict::Verdict,
     verdicts::Bucket,
 };
@@ -23,9 +25,9 @@ use detector_common::{
 use crate::{
     atomic,
     maps::{
-        ADDRESS_VERDICTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED, ETHERTYPES, EVENTS,
-        FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, SCRATCH, SERVICES,
-        SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
+        ADDRESS_SETS, ADDRESS_VERDICTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED, ETHERTYPES,
+        EVENTS, FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, RETURNING,
+        SCRATCH, SERVICES, SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
     },
 };
 
@@ -55,6 +57,13 @@ fn opaque<T>(mut pointer: *mut T) -> *mut T {
     pointer
 }
 
+/// The CPU that runs this.
+#[inline(always)]
+fn cpu() -> u32 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_get_smp_processor_id() as u32 }
+}
+
 /// One run of a program: this CPU's counters, and the way to everything else.
 pub struct Kernel {
     scratch: *mut Scratch,
@@ -77,6 +86,7 @@ impl Maps for Kernel {
     type Set = *mut Set;
     type Record = *mut FlowRecord;
     type Verdict = *mut Verdict;
+    type AddressSet = *const AddressSet;
 
     #[inline(always)]
     fn features(&self) -> u32 {
@@ -93,6 +103,10 @@ impl Maps for Kernel {
     #[inline(always)]
     fn doorkeeper_mask(&self) -> u32 {
         config!(doorkeeper_mask)
+    }
+    #[inline(always)]
+    fn address_mask(&self) -> u32 {
+        config!(address_mask)
     }
     #[inline(always)]
     fn seed(&self) -> HashSeed {
@@ -169,8 +183,8 @@ impl Maps for Kernel {
     ) {
         let places = detector_common::abi::SERVICE_SLOTS;
         let place = ServiceCounters::place(destination, port, zone_protocol as u8, places);
-        if let Some(service) = SERVICES.get_ptr_mut(place) {
-            // SAFETY: this CPU's entry.
+        if let Some(service) = SERVICES.get_ptr_mut(cpu() * places + place) {
+            // SAFETY: this CPU's entry; the agent only reads it.
             if unsafe { (*service).add(destination, port, zone_protocol, lost, of) } {
                 self.event(Event::ServicesReplaced);
             }
@@ -238,6 +252,17 @@ impl Maps for Kernel {
     fn with<R>(&self, record: *mut FlowRecord, f: impl FnOnce(&mut FlowRecord) -> R) -> R {
         // SAFETY: the map's entry, locked by this CPU.
         f(unsafe { &mut *record })
+    }
+    #[inline(always)]
+    fn update(
+        &self,
+        record: *mut FlowRecord,
+        from_low: bool,
+        packet: &Packet,
+        now_us: u64,
+    ) -> Option<Gap> {
+        // SAFETY: the map's entry, locked by this CPU.
+        unsafe { (*record).update(from_low, packet, now_us) }
     }
     #[inline(always)]
     fn periods(&self, index: u32, f: impl FnOnce(&mut Periods)) {
@@ -318,6 +343,15 @@ impl Maps for Kernel {
         unsafe { read_volatile(addr_of!((*self.control).signatures)) }
     }
     #[inline(always)]
+    fn address_set(&self, index: u32) -> Option<*const AddressSet> {
+        ADDRESS_SETS.get_ptr(index)
+    }
+    #[inline(always)]
+    fn address_word(&self, set: *const AddressSet, way: usize) -> u64 {
+        // SAFETY: the map's entry; volatile because the agent writes it.
+        unsafe { read_volatile(addr_of!((*set).words[way & (addresses::WAYS - 1)])) }
+    }
+    #[inline(always)]
     fn address_verdict(&self, address: &Address) -> Option<u32> {
         // SAFETY: the value is one aligned word.
         unsafe { ADDRESS_VERDICTS.get(address).copied() }
@@ -357,8 +391,8 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn hit(&self, slot: u32, dropped: bool, packets: u64, bytes: u64) {
-        if let Some(hits) = HITS.get_ptr_mut(slot) {
-            // SAFETY: this CPU's entry.
+        if let Some(hits) = HITS.get_ptr_mut(cpu() * config!(verdict_slots) + slot) {
+            // SAFETY: this CPU's entry; the agent writes it for a new verdict only.
             unsafe {
                 if dropped {
                     (*hits).dropped_packets += packets;
@@ -396,11 +430,15 @@ impl Maps for Kernel {
         SIGNATURE_BITS.get(word).copied().unwrap_or(0)
     }
     #[inline(always)]
-    fn signature(&self, number: u32, destination: &Address) -> Option<(u32, bool)> {
-        let signature: &Signature = SIGNATURES.get(number)?;
-        if !signature.takes_destination(destination) {
-            return None;
+    fn signature(&self, number: u32, destination: &Address) -> Option<Taken> {
+        SIGNATURES.get(number)?.taken(destination)
+    }
+    #[inline(always)]
+    fn doors(&self, index: u32, f: impl FnOnce(&mut Doors) -> bool) -> bool {
+        match RETURNING.get_ptr_mut(index) {
+            // SAFETY: the map's entry. Other CPUs may write it: a lost write costs one knock.
+            Some(doors) => f(unsafe { &mut *doors }),
+            None => false,
         }
-        Some((signature.slot, signature.spare_established != 0))
     }
 }

@@ -7,12 +7,14 @@ use aya_ebpf::{
 };
 use detector_common::{
     abi,
+    addresses::{self, AddressSet},
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, Tally},
     key::{Address, FlowKey},
     packet::Packet,
     periods::Periods,
     record::FlowRecord,
+    returning::Doors,
     service::ServiceCounters,
     set::Set,
     signature::{Signature, field},
@@ -29,6 +31,8 @@ pub static CONFIG: ProgramConfig = ProgramConfig {
     set_mask: 0,
     doorkeeper_mask: 0,
     counters: 0,
+    verdict_slots: 0,
+    address_mask: 0,
     reserved: 0,
 };
 
@@ -57,8 +61,8 @@ pub static COUNTERS: PerCpuArray<Counters> =
 #[map]
 pub static ETHERTYPES: Array<Tally> = Array::with_max_entries(1 << 16, BPF_F_MMAPABLE);
 #[map]
-pub static SERVICES: PerCpuArray<ServiceCounters> =
-    PerCpuArray::with_max_entries(abi::SERVICE_SLOTS, 0);
+pub static SERVICES: Array<ServiceCounters> =
+    Array::with_max_entries(abi::SERVICE_SLOTS, BPF_F_MMAPABLE);
 #[map]
 pub static DOORKEEPER: Array<u32> = Array::with_max_entries(abi::FLOW_SLOTS_MIN, 0);
 
@@ -72,7 +76,12 @@ pub static INTERFACES: Array<Interface> =
 pub static VERDICTS: Array<Verdict> =
     Array::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, BPF_F_MMAPABLE);
 #[map]
-pub static HITS: PerCpuArray<Hits> = PerCpuArray::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, 0);
+pub static HITS: Array<Hits> = Array::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, BPF_F_MMAPABLE);
+#[map]
+pub static ADDRESS_SETS: Array<AddressSet> = Array::with_max_entries(
+    addresses::sets_for(abi::VERDICT_SLOTS_DEFAULT),
+    BPF_F_MMAPABLE,
+);
 #[map]
 pub static ADDRESS_VERDICTS: HashMap<Address, u32> =
     HashMap::with_max_entries(abi::VERDICT_SLOTS_DEFAULT, 0);
@@ -87,6 +96,9 @@ pub static SIGNATURE_BITS: Array<u64> = Array::with_max_entries(field::WORDS, BP
 #[map]
 pub static SIGNATURES: Array<Signature> =
     Array::with_max_entries(abi::SIGNATURES_MAX, BPF_F_MMAPABLE);
+/// Nobody maps it: a mappable array begins on a page, so that a set is one line.
+#[map]
+pub static RETURNING: Array<Doors> = Array::with_max_entries(abi::RETURNING_SETS, BPF_F_MMAPABLE);
 #[map]
 pub static NEVER_BLOCK: LpmTrie<[u8; 16], u32> =
     LpmTrie::with_max_entries(abi::NEVER_BLOCK_MAX, BPF_F_NO_PREALLOC);

@@ -16,6 +16,8 @@ use std::{
 
 use detector_common::{
     abi::SIGNATURES_MAX,
+    addresses,
+    key::Address,
     packet::protocol,
     signature::{Range, Signature},
     verdict::{Action, Kind},
@@ -169,7 +171,7 @@ fn a_slot_used_again_is_not_the_former_verdict() {
         slot
     );
     assert_eq!((runner.run(&frame(1)), runner.run(&frame(2))), (PASS, DROP));
-    let hits = plane.tables.hits_of(slot).unwrap();
+    let hits = plane.tables.hits_of(slot);
     assert_eq!(
         (hits.dropped_packets, hits.passed_packets),
         (1, 0),
@@ -405,4 +407,51 @@ fn signatures_match_every_field_and_spare_established_flows() {
         .unwrap();
     assert_eq!(runner.run(&udp_frame(a, (b.0, 3031), &[])), PASS);
     assert_eq!(runner.run(&udp_frame(a, (b.0, 3064), &[])), DROP);
+}
+
+#[test]
+fn addresses_of_one_set_are_all_denied_and_all_let_go() {
+    const MANY: usize = 20;
+    let Some(lab) = Lab::new(&[]) else { return };
+    let mut plane = Plane::unattached(&lab, settings(1024));
+    let runner = plane.runner();
+    let seed = plane.tables.control.load(0).seed;
+    let mask = plane.tables.address_sets.len() - 1;
+    let of_set_0 = |n: &[u8; 4]| addresses::place(&Address::from_ipv4(*n), &seed, mask).0 == 0;
+    let sources: Vec<[u8; 4]> = (0x0a00_0000u32..)
+        .map(u32::to_be_bytes)
+        .filter(of_set_0)
+        .take(MANY + 1)
+        .collect();
+    let (sources, other) = (&sources[..MANY], sources[MANY]);
+    let server = v4([10, 9, 9, 9], 80);
+    let fate = |source: [u8; 4]| runner.run(&udp_frame(v4(source, 9), server, &[]));
+    let target = |source: [u8; 4]| plane::drop_address(v4(source, 9).0);
+    for (n, source) in sources.iter().enumerate() {
+        plane.writer().add(&target(*source)).unwrap();
+        let denied = sources[..=n].iter().all(|source| fate(*source) == DROP);
+        assert!(denied, "with {} of the set", n + 1);
+        assert_eq!(fate(other), PASS, "with {} of the set", n + 1);
+    }
+    // Renewed, each is in another slot.
+    for source in sources {
+        plane.writer().add(&target(*source)).unwrap();
+        assert_eq!(fate(*source), DROP, "renewed");
+    }
+    assert_eq!(plane.writer().list().unwrap().len(), MANY);
+    // Every other one goes: those in the index and those beside it.
+    for source in sources.iter().step_by(2) {
+        assert!(plane.writer().remove(&target(*source).target).unwrap());
+        assert_eq!(fate(*source), PASS, "removed");
+    }
+    for source in sources.iter().skip(1).step_by(2) {
+        assert_eq!(fate(*source), DROP, "left");
+    }
+    plane.writer().clear().unwrap();
+    assert!(sources.iter().all(|source| fate(*source) == PASS));
+    for index in 0..=mask {
+        let left = plane.tables.address_sets.load(index);
+        assert_eq!(left.words, [0; addresses::WAYS], "set {index}");
+    }
+    assert_eq!(plane.account().difference(), (0, 0));
 }

@@ -75,7 +75,7 @@ fn each_kind_does_each_action() {
                     0,
                     "{what}: another's packets"
                 );
-                let hits = plane.tables.hits_of(slot).unwrap();
+                let hits = plane.tables.hits_of(slot);
                 let bytes = bad.len() as u64;
                 assert_eq!(
                     (

@@ -199,6 +199,7 @@ fn step(stream: &mut Stream, host: &Host) -> Option<()> {
                 flags_mask: fields >> 3,
                 flags: fields,
                 spare_established: fields >> 7,
+                spare_returning: number >> 7,
                 ..Signature::ANY
             };
             let slot = u32::from(slot) % DROPPED_SLOT;

@@ -1,7 +1,10 @@
 //! Which verdict decides: the order that `verdict.rs` states, expiry, slots that
 //! meanwhile hold something else.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use detector_common::{
+    addresses::{self, AddressSet},
     config::{active, feature},
     counters::{Event, Fate},
     packet::tcp,
@@ -351,6 +354,8 @@ fn a_slot_that_holds_something_else_counts_for_nothing() {
     for slot in [0, 128, u32::MAX] {
         let host = Host::new(64);
         host.address_verdicts.borrow_mut().insert(PEER.into(), slot);
+        let (index, tag) = addresses::place(&PEER.into(), &host.seed, 3);
+        host.address_sets.borrow_mut()[index as usize].words[2] = tag | u64::from(slot & 0xff_ffff);
         host.flow_verdicts
             .borrow_mut()
             .insert(request_key(&host), slot);
@@ -457,4 +462,26 @@ fn the_clock_is_read_no_more_than_needed() {
     assert_eq!(reads(&request(tcp::ACK)), 0);
     put(&host, Kind::ADDRESS, 1, limit());
     assert_eq!(reads(&request(tcp::ACK)), 2);
+}
+
+/// The host's index has room for 32.
+#[test]
+fn addresses_whose_set_is_full_are_found_too() {
+    let host = Host::new(64);
+    let address = |n: u32| IpAddr::from(Ipv4Addr::from(0x0a00_0000 + n));
+    let passes_from = |n: u32| {
+        let syn = build::tcp((40_000, 443), tcp::SYN, 0);
+        passes(&host, &build::frame(address(n), HERE, &syn))
+    };
+    for n in 1..100 {
+        assert!(passes_from(n), "{n} before");
+        host.put_address(n, address(n), verdict(Action::DROP));
+        assert!((1..=n).all(|m| !passes_from(m)), "up to {n}");
+        assert!(passes_from(n + 1000), "another, with {n} there");
+    }
+    let spilt = |set: &AddressSet| addresses::is_spilt(set.words[7]);
+    assert!(host.address_sets.borrow().iter().all(spilt));
+    // What leads to another address' verdict leads nowhere.
+    host.put_address(1, address(1000), verdict(Action::DROP));
+    assert!(passes_from(1) && !passes_from(1000));
 }

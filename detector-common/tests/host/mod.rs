@@ -16,6 +16,7 @@ use std::{
 
 use detector_common::{
     abi,
+    addresses::{self, AddressSet},
     bytes::Bytes,
     config::{active, feature},
     counters::{Counters, Event, Fate, Tally},
@@ -24,6 +25,7 @@ use detector_common::{
     key::{Address, FlowKey, HashSeed},
     periods::Periods,
     record::FlowRecord,
+    returning::Doors,
     service::ServiceCounters,
     set::{self, Class, WAYS},
     signature::Signature,
@@ -92,10 +94,13 @@ pub struct Host {
     pub signatures_active: Cell<u64>,
     pub verdicts: Vec<RefCell<Verdict>>,
     pub hits: RefCell<HashMap<u32, Hits>>,
+    pub address_sets: RefCell<Vec<AddressSet>>,
     pub address_verdicts: RefCell<HashMap<Address, u32>>,
     pub prefix_verdicts: RefCell<Vec<Prefix>>,
     pub flow_verdicts: RefCell<HashMap<FlowKey, u32>>,
     pub signatures: RefCell<Vec<Signature>>,
+    /// Sets of doors that somebody has knocked at.
+    pub returning: RefCell<HashMap<u32, Doors>>,
     pub never_block: RefCell<Vec<Prefix>>,
     pub never_block_lookups: Cell<u64>,
     /// The next compare-and-exchanges of a bucket fail.
@@ -146,10 +151,12 @@ impl Host {
                 .map(|_| RefCell::new(Verdict::FREE))
                 .collect(),
             hits: RefCell::default(),
+            address_sets: RefCell::new(vec![AddressSet::default(); 4]),
             address_verdicts: RefCell::default(),
             prefix_verdicts: RefCell::default(),
             flow_verdicts: RefCell::default(),
             signatures: RefCell::new(vec![Signature::ANY; abi::SIGNATURES_MAX as usize]),
+            returning: RefCell::default(),
             never_block: RefCell::default(),
             never_block_lookups: Cell::new(0),
             bucket_failures: Cell::new(0),
@@ -292,10 +299,16 @@ impl Host {
     }
 
     pub fn put_address(&self, slot: u32, address: IpAddr, verdict: Verdict) {
-        self.put(slot, Kind::ADDRESS, verdict);
-        self.address_verdicts
-            .borrow_mut()
-            .insert(address.into(), slot);
+        let address = Address::from(address);
+        let mut target = verdict.target;
+        target.low = address;
+        self.put(slot, Kind::ADDRESS, Verdict { target, ..verdict });
+        let former = self.address_verdicts.borrow_mut().insert(address, slot);
+        let mut sets = self.address_sets.borrow_mut();
+        let (index, tag) = addresses::place(&address, &self.seed, sets.len() as u32 - 1);
+        let set = &mut sets[index as usize];
+        let (way, word) = set.put(tag, former.unwrap_or(0), slot);
+        set.words[way] = word;
         self.activate(active::ADDRESSES);
     }
 

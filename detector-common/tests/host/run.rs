@@ -5,15 +5,16 @@ use std::cell::{Cell, OnceCell};
 use detector_common::{
     config::feature,
     counters::{Event, Fate},
-    engine::Maps,
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
+    maps::Maps,
     packet::Packet,
     periods::Periods,
     record::FlowRecord,
+    returning::Doors,
     service::{Lost, ServiceCounters},
-    signature::Signature,
+    signature::{Signature, Taken},
     verdict::Verdict,
     verdicts::Bucket,
 };
@@ -61,6 +62,7 @@ impl Maps for Run<'_> {
     type Set = u32;
     type Record = u32;
     type Verdict = u32;
+    type AddressSet = u32;
 
     fn features(&self) -> u32 {
         self.host.features.get()
@@ -73,6 +75,9 @@ impl Maps for Run<'_> {
     }
     fn doorkeeper_mask(&self) -> u32 {
         self.host.doorkeeper.len() as u32 - 1
+    }
+    fn address_mask(&self) -> u32 {
+        self.host.address_sets.borrow().len() as u32 - 1
     }
     fn seed(&self) -> HashSeed {
         self.host.seed
@@ -210,8 +215,14 @@ impl Maps for Run<'_> {
     fn signatures(&self) -> u64 {
         self.host.signatures_active.get()
     }
-    fn address_verdict(&self, address: &Address) -> Option<u32> {
+    fn address_set(&self, index: u32) -> Option<u32> {
         assert_ne!(self.features() & feature::ADDRESS_VERDICTS, 0);
+        Some(index)
+    }
+    fn address_word(&self, set: u32, way: usize) -> u64 {
+        self.host.address_sets.borrow()[set as usize].words[way]
+    }
+    fn address_verdict(&self, address: &Address) -> Option<u32> {
         self.host.address_verdicts.borrow().get(address).copied()
     }
     fn prefix_verdict(&self, address: &Address) -> Option<u32> {
@@ -287,9 +298,11 @@ impl Maps for Run<'_> {
         let numbered = signatures.iter().enumerate().filter(|(_, s)| takes(s));
         numbered.map(|(number, _)| 1 << number).sum()
     }
-    fn signature(&self, number: u32, destination: &Address) -> Option<(u32, bool)> {
-        let signature = self.host.signatures.borrow()[number as usize];
-        let takes = signature.takes_destination(destination);
-        takes.then_some((signature.slot, signature.spare_established != 0))
+    fn signature(&self, number: u32, destination: &Address) -> Option<Taken> {
+        self.host.signatures.borrow()[number as usize].taken(destination)
+    }
+    fn doors(&self, index: u32, f: impl FnOnce(&mut Doors) -> bool) -> bool {
+        assert_ne!(self.features() & feature::SIGNATURES, 0);
+        f(self.host.returning.borrow_mut().entry(index).or_default())
     }
 }

@@ -1,7 +1,10 @@
 //! The books: what became of every packet, over all interfaces and CPUs.
 
+use std::sync::atomic::{Ordering, fence};
+
 use bytemuck::Zeroable as _;
 use detector_common::{
+    abi::SERVICE_SLOTS,
     config::Interface,
     counters::{Counters, Tally},
     service::ServiceCounters,
@@ -104,56 +107,76 @@ impl Tables {
         Ok(sum)
     }
 
-    /// How often a verdict dropped and let through.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn hits_of(&self, slot: u32) -> Result<Hits, AccountError> {
+    /// How often a verdict dropped and let through, on all CPUs. No system call.
+    #[must_use]
+    pub fn hits_of(&self, slot: u32) -> Hits {
         let mut sum = Hits::default();
-        each_cpu(&self.hits, "HITS", slot, |hits: &Hits| {
+        for entry in self.hits_entries(slot) {
+            let hits = self.hits.load(entry);
             sum.dropped_packets += hits.dropped_packets;
             sum.dropped_bytes += hits.dropped_bytes;
             sum.passed_packets += hits.passed_packets;
             sum.passed_bytes += hits.passed_bytes;
-        })?;
-        Ok(sum)
+        }
+        sum
     }
 
-    /// What the table lost by service, each once, the most packets first.
-    ///
-    /// # Errors
-    /// [`AccountError`].
-    pub fn services_lost(&self) -> Result<Vec<ServiceCounters>, AccountError> {
+    /// The entries of a verdict's hit counters, one a CPU.
+    pub(crate) fn hits_entries(&self, slot: u32) -> impl Iterator<Item = u32> {
+        (slot..self.hits.len()).step_by(self.verdicts.len() as usize)
+    }
+
+    /// What the table lost by service, each once, the most packets first. No system call.
+    #[must_use]
+    pub fn services_lost(&self) -> Vec<ServiceCounters> {
         let mut services: Vec<ServiceCounters> = Vec::new();
-        for entry in 0..detector_common::abi::SERVICE_SLOTS {
-            each_cpu(
-                &self.services,
-                "SERVICES",
-                entry,
-                |one: &ServiceCounters| {
-                    if one.refused_packets == 0 && one.evicted_flows == 0 {
-                        return;
+        for place in 0..SERVICE_SLOTS {
+            // A service has the same place on each CPU.
+            let others = services.len();
+            for entry in (place..self.services.len()).step_by(SERVICE_SLOTS as usize) {
+                let Some(one) = self.service_at(entry) else {
+                    continue;
+                };
+                let same = services[others..].iter_mut().find(|s| is_same(s, &one));
+                match same {
+                    Some(sum) => {
+                        sum.refused_packets += one.refused_packets;
+                        sum.refused_bytes += one.refused_bytes;
+                        sum.evicted_flows += one.evicted_flows;
+                        sum.evicted_packets += one.evicted_packets;
+                        sum.evicted_bytes += one.evicted_bytes;
                     }
-                    let same = services.iter_mut().rev().find(|s| {
-                        (s.destination, s.port_protocol, s.zone)
-                            == (one.destination, one.port_protocol, one.zone)
-                    });
-                    match same {
-                        Some(sum) => {
-                            sum.refused_packets += one.refused_packets;
-                            sum.refused_bytes += one.refused_bytes;
-                            sum.evicted_flows += one.evicted_flows;
-                            sum.evicted_packets += one.evicted_packets;
-                            sum.evicted_bytes += one.evicted_bytes;
-                        }
-                        None => services.push(*one),
-                    }
-                },
-            )?;
+                    None => services.push(one),
+                }
+            }
         }
         services.sort_by_key(|s| std::cmp::Reverse(s.refused_packets + s.evicted_packets));
-        Ok(services)
+        services
     }
+
+    /// The service in an entry; `None` for an empty one, and for one that went from service to service
+    /// at each try.
+    fn service_at(&self, entry: u32) -> Option<ServiceCounters> {
+        const TRIES: u32 = 8;
+        let mut before = self.services.load(entry);
+        for _ in 0..TRIES {
+            if before.refused_packets == 0 && before.evicted_flows == 0 {
+                return None;
+            }
+            fence(Ordering::Acquire);
+            let after = self.services.load(entry);
+            if is_same(&before, &after) {
+                return Some(before);
+            }
+            before = after;
+        }
+        None
+    }
+}
+
+fn is_same(one: &ServiceCounters, other: &ServiceCounters) -> bool {
+    (one.destination, one.port_protocol, one.zone)
+        == (other.destination, other.port_protocol, other.zone)
 }
 
 /// Visits the entry of each CPU.

@@ -1,4 +1,5 @@
 //! Verdicts, written to the kernel. Nothing else writes a verdict map.
+mod addresses;
 pub mod floor;
 pub mod native;
 pub mod never_block;

@@ -379,6 +379,9 @@ fn signature_text(s: &Signature, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if s.spare_established == 0 {
         write!(f, " established too")?;
     }
+    if s.spare_returning != 0 {
+        write!(f, " returning spared")?;
+    }
     Ok(())
 }
 

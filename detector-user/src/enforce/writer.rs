@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use aya::maps::{MapError, PerCpuValues, lpm_trie::Key};
+use aya::maps::{MapError, lpm_trie::Key};
 use detector_common::{
     abi,
     config::{Control, active},
@@ -19,7 +19,7 @@ use super::order::check;
 pub(super) use super::order::is_missing;
 pub use super::order::{Carried, Listed, Order, VerdictError};
 use super::{
-    signatures,
+    addresses, signatures,
     target::{Prefix, Target},
 };
 use crate::wire::{
@@ -100,7 +100,7 @@ impl<'a> Writer<'a> {
             }
             _ => signatures::free(self.tables),
         };
-        self.reset_hits(slot)?;
+        self.reset_hits(slot);
         let verdict = self.verdict(order, number, now);
         self.tables.verdicts.store(slot, &verdict);
         // Before anything leads to the slot: a record that a packet makes from here on
@@ -147,14 +147,8 @@ impl<'a> Writer<'a> {
         let target = self.target(&verdict);
         match &target {
             Target::Address(ip) => {
-                let key = Address::from(*ip).octets();
-                if self.tables.address_verdicts.get(&key, 0).ok() == Some(slot) {
-                    gone(
-                        self.tables.address_verdicts.remove(&key),
-                        "addresses",
-                        self.tables.verdicts.len(),
-                    )?;
-                }
+                let removed = addresses::clear(self.tables, &Address::from(*ip), slot);
+                gone(removed, "addresses", self.tables.verdicts.len())?;
             }
             Target::Prefix(prefix) => {
                 let key = prefix.key();
@@ -186,6 +180,9 @@ impl<'a> Writer<'a> {
     fn deactivate(&mut self, kind: Kind) {
         let others = (1..self.tables.verdicts.len()).any(|n| self.kind_of(n) == kind);
         self.set_active(active_bit(kind), others);
+        if kind == Kind::ADDRESS && !others {
+            addresses::clear_marks(self.tables);
+        }
     }
 
     /// Removes every verdict; how many there were.
@@ -239,14 +236,7 @@ impl<'a> Writer<'a> {
                 continue;
             }
             let verdict = self.tables.verdicts.load(slot);
-            let hits = self
-                .tables
-                .hits_of(slot)
-                .map_err(|error| VerdictError::Map {
-                    map: "hit counters",
-                    entries: self.tables.verdicts.len(),
-                    cause: error.to_string(),
-                })?;
+            let hits = self.tables.hits_of(slot);
             let expired = verdict.expires_jiffies <= now.jiffies;
             all.push(Listed {
                 slot,
@@ -339,19 +329,10 @@ impl<'a> Writer<'a> {
         (1..self.tables.verdicts.len()).find(|slot| self.kind_of(*slot) == Kind::FREE)
     }
 
-    fn reset_hits(&mut self, slot: u32) -> Result<(), VerdictError> {
-        let failed = |cause: String| VerdictError::Map {
-            map: "hit counters",
-            entries: slot,
-            cause,
-        };
-        let cpus = aya::util::nr_cpus().map_err(|(_, error)| failed(error.to_string()))?;
-        let zeros = PerCpuValues::try_from(vec![[0u8; size_of::<Hits>()]; cpus])
-            .map_err(|error| failed(error.to_string()))?;
-        self.tables
-            .hits
-            .set(slot, zeros, 0)
-            .map_err(|error| failed(crate::wire::load::chain(&error)))
+    fn reset_hits(&self, slot: u32) {
+        for entry in self.tables.hits_entries(slot) {
+            self.tables.hits.store(entry, &Hits::default());
+        }
     }
 
     fn verdict(&self, order: &Order, number: Option<u32>, now: Now) -> Verdict {
@@ -425,9 +406,7 @@ impl<'a> Writer<'a> {
         match target {
             Target::Address(ip) => {
                 let entries = self.tables.verdicts.len();
-                self.tables
-                    .address_verdicts
-                    .insert(Address::from(*ip).octets(), slot, 0)
+                addresses::set(self.tables, &Address::from(*ip), slot)
                     .map_err(|error| VerdictError::map("address verdicts", entries, &error))
             }
             Target::Prefix(prefix) => {

@@ -8,6 +8,7 @@ use aya::{
 };
 use detector_common::{
     abi::{self, map, program},
+    addresses,
     config::{Control, ProgramConfig, feature},
     key::HashSeed,
 };
@@ -164,6 +165,14 @@ impl Loader<'_> {
     pub fn open(&self, zone: u32, counters: u32) -> Result<Ebpf, LoadError> {
         self.settings.check()?;
         let slots = self.settings.flow_slots;
+        let cpus = cpus();
+        let hits = self.settings.verdict_slots.checked_mul(cpus);
+        let hits = hits.ok_or_else(|| LoadError::Size {
+            what: "verdict slots",
+            given: self.settings.verdict_slots,
+            allowed: format!("at most {} on {cpus} CPUs", u32::MAX / cpus),
+        })?;
+        let address_sets = addresses::sets_for(self.settings.verdict_slots);
         // An array's entry takes eight bytes at least: one door for two slots.
         let doors = slots / 2;
         let mut features = self.settings.features;
@@ -177,6 +186,8 @@ impl Loader<'_> {
             set_mask: slots / detector_common::set::WAYS - 1,
             doorkeeper_mask: doors - 1,
             counters,
+            verdict_slots: self.settings.verdict_slots,
+            address_mask: address_sets - 1,
             reserved: 0,
         };
         let config: [u8; size_of::<ProgramConfig>()] = bytemuck::cast(config);
@@ -188,7 +199,9 @@ impl Loader<'_> {
             .map_max_entries(map::PERIODS, slots)
             .map_max_entries(map::DOORKEEPER, doors)
             .map_max_entries(map::VERDICTS, self.settings.verdict_slots)
-            .map_max_entries(map::HITS, self.settings.verdict_slots)
+            .map_max_entries(map::SERVICES, abi::SERVICE_SLOTS * cpus)
+            .map_max_entries(map::HITS, hits)
+            .map_max_entries(map::ADDRESS_SETS, address_sets)
             .map_max_entries(map::ADDRESS_VERDICTS, self.settings.verdict_slots);
         if let Some(pins) = self.pins {
             for name in map::ALL {
@@ -304,6 +317,25 @@ pub(super) fn refused(program: &'static str, error: &ProgramError) -> LoadError 
     }
 }
 
+/// CPUs that there may ever be, each of which has counters of its own: the highest number, and one.
+#[must_use]
+pub fn cpus() -> u32 {
+    // Where it cannot be read, there are as many as a kernel can have (CONFIG_NR_CPUS of x86-64).
+    const CPUS_MAX: u32 = 8192;
+    std::fs::read_to_string("/sys/devices/system/cpu/possible")
+        .ok()
+        .and_then(|list| highest_cpu(&list))
+        .map_or(CPUS_MAX, |highest| highest.saturating_add(1).min(CPUS_MAX))
+}
+
+/// The highest number of a list such as `0-3,8-11`.
+fn highest_cpu(list: &str) -> Option<u32> {
+    list.trim()
+        .rsplit([',', '-'])
+        .next()
+        .and_then(|last| last.parse().ok())
+}
+
 /// Random keys for the flow hash.
 ///
 /// # Errors
@@ -359,4 +391,24 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         next = error.source();
     }
     parts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_cpu_counts() {
+        for (list, highest) in [
+            ("0\n", Some(0)),
+            ("0-1\n", Some(1)),
+            ("0-3,8-11", Some(11)),
+            ("0,2", Some(2)),
+            ("", None),
+            ("x", None),
+        ] {
+            assert_eq!(highest_cpu(list), highest, "{list:?}");
+        }
+        assert!(cpus() >= std::thread::available_parallelism().map_or(1, |n| n.get() as u32));
+    }
 }

@@ -9,6 +9,7 @@ use aya::{
 use bytemuck::Pod;
 use detector_common::{
     abi::{ABI_VERSION, map},
+    addresses::AddressSet,
     config::{Control, Interface},
     counters::{Counters, Tally},
     key::FlowKey,
@@ -49,12 +50,14 @@ pub struct Tables {
     pub signature_bits: Mapping<u64>,
     /// The signatures.
     pub signatures: Mapping<Signature>,
+    /// By CPU and service.
+    pub services: Mapping<ServiceCounters>,
+    /// By CPU and verdict slot.
+    pub hits: Mapping<Hits>,
     /// By interface and direction.
     pub counters: PerCpu<{ size_of::<Counters>() }>,
-    /// By service.
-    pub services: PerCpu<{ size_of::<ServiceCounters>() }>,
-    /// By verdict slot.
-    pub hits: PerCpu<{ size_of::<Hits>() }>,
+    /// Index of the next.
+    pub address_sets: Mapping<AddressSet>,
     /// Slots by address.
     pub address_verdicts: HashMap<MapData, [u8; 16], u32>,
     /// Slots by prefix.
@@ -172,8 +175,9 @@ impl Tables {
             signature_bits: mapping(&mut get, map::SIGNATURE_BITS)?,
             signatures: mapping(&mut get, map::SIGNATURES)?,
             counters: typed(map::COUNTERS, Map::PerCpuArray(get(map::COUNTERS)?))?,
-            services: typed(map::SERVICES, Map::PerCpuArray(get(map::SERVICES)?))?,
-            hits: typed(map::HITS, Map::PerCpuArray(get(map::HITS)?))?,
+            services: mapping(&mut get, map::SERVICES)?,
+            hits: mapping(&mut get, map::HITS)?,
+            address_sets: mapping(&mut get, map::ADDRESS_SETS)?,
             address_verdicts: typed(
                 map::ADDRESS_VERDICTS,
                 Map::HashMap(get(map::ADDRESS_VERDICTS)?),

@@ -66,6 +66,10 @@ struct Looks {
     /// Signature: packets of established flows too, which are spared otherwise
     #[arg(long, requires = "signature")]
     established_too: bool,
+    /// Signature: not flows that come again, 200 ms to 10 s after their first packet was dropped, as
+    /// a client's repeated SYN does
+    #[arg(long, requires = "signature")]
+    spare_returning: bool,
 }
 
 impl TargetArgs {
@@ -90,8 +94,8 @@ impl TargetArgs {
         }
         if !self.signature && self.looks.any() {
             return Err(Failure::Usage(
-                "--to, --protocol, --sport, --dport, --flags, --length and --established-too belong to \
-                 --signature"
+                "--to, --protocol, --sport, --dport, --flags, --length, --established-too and \
+                 --spare-returning belong to --signature"
                     .to_owned(),
             ));
         }
@@ -180,6 +184,7 @@ impl Looks {
             || self.protocol.is_some()
             || self.flags.is_some()
             || self.established_too
+            || self.spare_returning
             || ranges.iter().any(Option::is_some)
     }
 
@@ -208,16 +213,13 @@ impl Looks {
         signature.destination_ports = self.dport.unwrap_or(signature.destination_ports);
         signature.payload = self.length.unwrap_or(signature.payload);
         (signature.flags_mask, signature.flags) = self.flags.unwrap_or((0, 0));
-        signature.spare_established = u8::from(!self.established_too);
-        if (Signature {
-            spare_established: 1,
-            ..signature
-        }) == Signature::ANY
-        {
+        if signature == Signature::ANY {
             return Err(Failure::Usage(
                 "--signature: it would match every packet; say what they look like".to_owned(),
             ));
         }
+        signature.spare_established = u8::from(!self.established_too);
+        signature.spare_returning = u8::from(self.spare_returning);
         Ok(signature)
     }
 }
@@ -275,6 +277,7 @@ mod tests {
             "--flow tcp 10.0.0.1:1 10.0.0.2:2 -i eth0",
             "--signature --to 10.0.0.0/8 --protocol udp --sport 53 --length 512-65535",
             "--signature --flags syn,!ack --established-too",
+            "--signature --flags syn,!ack --spare-returning",
         ] {
             assert!(line(good).is_ok(), "{good}: {}", line(good).err().unwrap());
         }
@@ -284,6 +287,7 @@ mod tests {
             "--address x",
             "--address 10.0.0.1 --zone 3",
             "--address 10.0.0.1 --to 10.0.0.0/8",
+            "--address 10.0.0.1 --spare-returning",
             "--flow tcp 10.0.0.1:1",
             "--flow tcp 10.0.0.1:1 10.0.0.2:2 --zone 3 -i eth0",
             "--flow tcp 10.0.0.1:1 10.0.0.2:2 --zone 16777216",
@@ -302,11 +306,17 @@ mod tests {
             Target::Signature(udp).to_string(),
             "to 192.0.2.0/24 udp dport 53"
         );
+        let spared = of("--signature --protocol tcp --flags syn --spare-returning");
+        assert_eq!(
+            Target::Signature(spared).to_string(),
+            "to ::/0 tcp flags syn returning spared"
+        );
         let flags = of("--signature --flags none");
         assert_eq!((flags.any_protocol, flags.protocol), (0, protocol::TCP));
         for nothing in [
             "--signature --flags syn --protocol udp",
             "--signature --established-too",
+            "--signature --spare-returning",
             "--signature --sport 0-65535",
         ] {
             assert!(line(nothing).is_err(), "{nothing}");

@@ -6,7 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use detector_common::{abi, counters::Counters, service::ServiceCounters, verdict::Hits};
+use detector_common::{
+    abi,
+    addresses::{self, AddressSet},
+    counters::Counters,
+    returning::Doors,
+    service::ServiceCounters,
+    verdict::Hits,
+};
 
 use super::Check;
 use crate::wire::{
@@ -164,12 +171,14 @@ fn bytes_needed(cpus: u64) -> u64 {
     let size = |bytes: usize| bytes as u64;
     flows * (size(abi::FLOW_SLOT_BYTES) + 4)
         + verdicts * (size(size_of::<detector_common::verdict::Verdict>()) + 64)
+        + u64::from(addresses::sets_for(abi::VERDICT_SLOTS_DEFAULT)) * size(size_of::<AddressSet>())
         + cpus
             * (verdicts * size(size_of::<Hits>())
                 + u64::from(abi::SERVICE_SLOTS) * size(size_of::<ServiceCounters>())
                 + u64::from(abi::INTERFACES_MAX * 2) * size(size_of::<Counters>()))
         + u64::from(abi::ENDED_BYTES + abi::EVENTS_BYTES)
         + u64::from(detector_common::signature::field::WORDS) * 8
+        + u64::from(abi::RETURNING_SETS) * size(size_of::<Doors>())
         + (1 << 20)
 }
 
