@@ -1,4 +1,6 @@
 //! The agent: the loop from drain to enforce, live and in replay.
 
+pub mod config;
+pub mod live;
 pub mod pipeline;
 pub mod replay;

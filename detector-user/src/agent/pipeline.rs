@@ -59,6 +59,12 @@ impl Pipeline {
         self.scorer = scorer;
     }
 
+    /// Whether there is a model.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.scorer.is_some()
+    }
+
     /// Takes a look at a flow that has changed.
     #[inline]
     pub fn observe(

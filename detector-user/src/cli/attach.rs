@@ -1,7 +1,7 @@
 //! `detector attach`: hangs the programs on interfaces.
 
-mod follow;
-mod told;
+pub(super) mod follow;
+pub(super) mod told;
 
 use super::{
     failure::{Exit, Failure},
@@ -34,12 +34,13 @@ enum ModeName {
     Generic,
 }
 
+/// Where the programs are to hang, and how they are made: for `attach` and `run`.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct PlaneArgs {
     /// Interfaces, by name or glob ('veth*')
     #[arg(short, long = "interface", required_unless_present = "replace", num_args = 1..,
           value_delimiter = ',', value_name = "IFACE")]
-    interfaces: Vec<Pattern>,
+    pub(super) interfaces: Vec<Pattern>,
     /// Where XDP runs
     #[arg(long, value_enum, default_value = "auto")]
     mode: ModeName,
@@ -52,7 +53,7 @@ pub(super) struct Args {
     /// Put maps of these sizes, and of this version, in the place of those that are pinned: verdicts are
     /// carried over, flows and counters begin anew, and no packet passes uncounted
     #[arg(long)]
-    replace: bool,
+    pub(super) replace: bool,
     /// Count only what arrives
     #[arg(long)]
     no_egress: bool,
@@ -61,7 +62,13 @@ pub(super) struct Args {
     without: Vec<Feature>,
     /// Do not list this host, its gateways and resolvers and this session as never to be blocked
     #[arg(long)]
-    no_floor: bool,
+    pub(super) no_floor: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    plane: PlaneArgs,
     /// Stay, and attach to interfaces that match as they come, until SIGINT or SIGTERM
     #[arg(long)]
     follow: bool,
@@ -69,8 +76,8 @@ pub(super) struct Args {
     format: FormatArgs,
 }
 
-impl Args {
-    fn request(&self, pins: &Pins) -> Result<Request, Failure> {
+impl PlaneArgs {
+    pub(super) fn request(&self, pins: &Pins) -> Result<Request, Failure> {
         let mut settings = Settings {
             features: features::all_but(&self.without),
             ..Settings::default()
@@ -99,15 +106,16 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
-    let request = args.request(pins)?;
+    let plane = &args.plane;
+    let request = plane.request(pins)?;
     let mut told = Vec::new();
-    if args.replace {
-        told.extend(replace(args, pins, &request)?);
+    if plane.replace {
+        told.extend(replace(plane, pins, &request)?);
     }
     if args.follow {
         return follow::run(args, pins, request, told);
     }
-    let interfaces = expand(&args.interfaces)?;
+    let interfaces = expand(&plane.interfaces)?;
     let mut exits = Vec::new();
     for interface in interfaces {
         let (name, result) = match interface {
@@ -136,7 +144,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let any = told
         .iter()
         .any(|told| matches!(told, Told::Attached { .. } | Told::Replaced { .. }));
-    if any && !args.no_floor {
+    if any && !plane.no_floor {
         told.push(write_floor(pins)?);
     }
     let mut report = Report::new(args.format);
@@ -151,7 +159,11 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
 }
 
 /// Puts other maps in the place of those that are there, if any are.
-fn replace(args: &Args, pins: &Pins, request: &Request) -> Result<Option<Told>, Failure> {
+pub(super) fn replace(
+    args: &PlaneArgs,
+    pins: &Pins,
+    request: &Request,
+) -> Result<Option<Told>, Failure> {
     match pins.require_populated() {
         // With nothing to replace it is an attachment like any other.
         Err(PinError::NothingPinned { .. }) if !args.interfaces.is_empty() => return Ok(None),
@@ -220,7 +232,7 @@ fn expand(patterns: &[Pattern]) -> Result<Vec<Result<Interface, (String, Failure
 }
 
 /// Lists the floor as never to be blocked. What was asked for by hand stays as it is.
-fn write_floor(pins: &Pins) -> Result<Told, Failure> {
+pub(super) fn write_floor(pins: &Pins) -> Result<Told, Failure> {
     let mut tables = Tables::open(pins)?;
     let clock = Clock::open(pins)?;
     let mut writer = Writer::new(pins, &mut tables, &clock)?;

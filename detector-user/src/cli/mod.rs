@@ -16,6 +16,7 @@ mod pages;
 mod quantity;
 pub mod replay;
 mod report;
+mod run;
 mod status;
 mod stop;
 mod verdicts;
@@ -48,6 +49,8 @@ something, 77 no permission, 78 bad configuration. Set NO_COLOR for no colours."
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the agent: attach, watch, decide, and with --enforce act, until SIGINT or SIGTERM; SIGHUP reloads
+    Run(Box<run::Args>),
     /// Hang the programs on interfaces: packets are counted, and verdicts enforced, from then on
     Attach(attach::Args),
     /// Take the programs off interfaces; without -i off all, and remove everything that is pinned
@@ -104,6 +107,7 @@ pub fn run() -> ExitCode {
 
 fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
     match command {
+        Command::Run(args) => run::run(args, pins),
         Command::Attach(args) => attach::run(args, pins),
         Command::Detach(args) => detach::run(args, pins),
         Command::Flows(args) => flows::run(args, pins),

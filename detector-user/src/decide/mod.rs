@@ -223,10 +223,20 @@ impl Decider {
 }
 
 fn safety(exhausted: &served::Exhausted, now_us: u64) -> Decision {
+    of_agent(Kind::Safety, exhausted.to_string(), now_us)
+}
+
+/// What is told when something of the agent itself fails.
+#[must_use]
+pub fn fault(reason: String, now_us: u64) -> Decision {
+    of_agent(Kind::Fault, reason, now_us)
+}
+
+fn of_agent(kind: Kind, reason: String, now_us: u64) -> Decision {
     Decision {
         alert: Some(Alert {
             at_us: now_us,
-            kind: Kind::Safety,
+            kind,
             family: Family::Benign,
             source: None,
             destination: None,
@@ -234,7 +244,7 @@ fn safety(exhausted: &served::Exhausted, now_us: u64) -> Decision {
             sources: 0,
             by: By::Rule,
             score: None,
-            reason: exhausted.to_string(),
+            reason,
             target: None,
         }),
         act: None,

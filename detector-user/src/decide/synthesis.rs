@@ -188,6 +188,8 @@ fn describe(destination: &Address, group: &[Sample]) -> Signature {
         flags_mask: first.flags.mask,
         flags: first.flags.value,
         spare_established: 1,
+        // A client that means it asks again; a flood from made-up sources does not.
+        spare_returning: 1,
         ..Signature::ANY
     }
 }

@@ -133,6 +133,34 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// The same in a sentence, for a person who watches.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let end = |ip: Option<IpAddr>| ip.map_or_else(|| "many".to_owned(), |ip| ip.to_string());
+        let what = self
+            .detector
+            .target
+            .as_ref()
+            .map_or_else(String::new, |target| {
+                let would = if self.detector.enforced {
+                    ""
+                } else {
+                    ", would be"
+                };
+                format!("{would}: {target}")
+            });
+        format!(
+            "{} {} {} -> {}: {} {}{what} ({})",
+            self.timestamp,
+            self.detector.family,
+            end(self.src_ip),
+            end(self.dest_ip),
+            self.alert.action,
+            self.detector.action,
+            self.detector.reason
+        )
+    }
+
     /// The line, with its end.
     #[must_use]
     pub fn line(&self) -> String {

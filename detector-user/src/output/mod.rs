@@ -11,6 +11,7 @@ mod json;
 mod order;
 mod parquet;
 mod printable;
+pub mod sink;
 mod table;
 mod time;
 pub mod units;

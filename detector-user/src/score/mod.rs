@@ -1,20 +1,166 @@
-//! Scores: what the model says of a row.
+//! Scores: what the model says of a row. No allocation but where something is explained.
 
-use crate::{decide::family::Family, features::Row};
+use std::{fs, path::Path};
+
+use crate::{
+    decide::family::Family,
+    features::{self, COUNT, Row},
+    model::{Ensemble, ModelError},
+};
+
+/// The model that is built in, made by `cargo xtask default-model`.
+const DEFAULT: &[u8] = include_bytes!("../../../models/default/model.bin");
+/// Classes that a model may have.
+const CLASSES_MAX: usize = 16;
+/// Features that an explanation names.
+const NAMED: usize = 3;
+/// The operating point whose thresholds are used, the first that a model has of these.
+const OPERATING_POINTS: [&str; 2] = ["1e-4", "1e-3"];
+/// Where a model has no threshold for a family, its probability must be at least this.
+const THRESHOLD_DEFAULT: f32 = 0.9;
+/// No threshold is below this: a family is not even likely then.
+const THRESHOLD_MIN: f32 = 0.5;
+
+/// Why a model cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScorerError {
+    /// It cannot be read.
+    #[error("reading model {path}: {cause}")]
+    Read {
+        /// From where.
+        path: String,
+        /// Why.
+        cause: std::io::Error,
+    },
+    /// It is no model, or none for these features.
+    #[error("model {path}: {cause}")]
+    Model {
+        /// From where.
+        path: String,
+        /// Why.
+        cause: ModelError,
+    },
+    /// Its classes are not families.
+    #[error(
+        "model {path}: class {class:?} is no family; a model for the agent has benign and any of flood, amplification, \
+         scan, brute-force, app-dos, web-attack"
+    )]
+    Class {
+        /// From where.
+        path: String,
+        /// Which.
+        class: String,
+    },
+}
 
 /// Scores rows by a model.
-pub struct Scorer {}
+pub struct Scorer {
+    ensemble: Ensemble,
+    /// By class.
+    families: Vec<(Family, f32)>,
+}
 
 impl Scorer {
-    /// The family that a row is of, and its probability; `None` where none reaches its threshold.
-    #[must_use]
-    pub fn find(&self, _row: &Row) -> Option<(Family, f32)> {
-        None
+    /// Makes a scorer of a model file's bytes; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// [`ScorerError`].
+    pub fn from_bytes(bytes: &[u8], path: &str) -> Result<Self, ScorerError> {
+        let failed = |cause| ScorerError::Model {
+            path: path.to_owned(),
+            cause,
+        };
+        let ensemble = Ensemble::from_bytes(bytes).map_err(failed)?;
+        ensemble
+            .check_features(features::SET, &features::NAMES)
+            .map_err(failed)?;
+        let card = ensemble.card();
+        let point = OPERATING_POINTS.iter().find_map(|name| {
+            let mut points = card.operating_points.iter();
+            points.find(|point| point.name == *name)
+        });
+        let mut families = Vec::new();
+        for (class, name) in card.classes.iter().enumerate() {
+            let family = Family::by_name(name).filter(|_| class < CLASSES_MAX);
+            let family = family.ok_or_else(|| ScorerError::Class {
+                path: path.to_owned(),
+                class: name.clone(),
+            })?;
+            let threshold = point.and_then(|point| point.thresholds[class]);
+            let threshold = threshold.unwrap_or(THRESHOLD_DEFAULT).max(THRESHOLD_MIN);
+            families.push((family, threshold));
+        }
+        Ok(Self { ensemble, families })
     }
 
-    /// What spoke most for a family, for a person.
+    /// The model in a file, or the one that is built in.
+    ///
+    /// # Errors
+    /// [`ScorerError`].
+    pub fn of(path: Option<&Path>) -> Result<Self, ScorerError> {
+        match path {
+            Some(path) => Self::read(path),
+            None => Self::from_bytes(DEFAULT, "(built in)"),
+        }
+    }
+
+    /// Reads a model file.
+    ///
+    /// # Errors
+    /// [`ScorerError`].
+    pub fn read(path: &Path) -> Result<Self, ScorerError> {
+        let name = path.display().to_string();
+        let bytes = fs::read(path).map_err(|cause| ScorerError::Read {
+            path: name.clone(),
+            cause,
+        })?;
+        Self::from_bytes(&bytes, &name)
+    }
+
+    /// The model's name and version.
     #[must_use]
-    pub fn explain(&self, _row: &Row, _family: Family) -> String {
-        String::new()
+    pub fn name(&self) -> String {
+        let card = self.ensemble.card();
+        format!("{} {}", card.name, card.version)
+    }
+
+    /// The family that a row is of, and its probability; `None` where no attack reaches its threshold.
+    #[must_use]
+    pub fn find(&self, row: &Row) -> Option<(Family, f32)> {
+        let mut probabilities = [0.0; CLASSES_MAX];
+        let probabilities = &mut probabilities[..self.families.len()];
+        self.ensemble.score(row, probabilities);
+        let scored = self.families.iter().zip(probabilities.iter());
+        scored
+            .filter(|((family, threshold), p)| *family != Family::Benign && **p >= *threshold)
+            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+            .map(|((family, _), p)| (*family, *p))
+    }
+
+    /// What spoke most for a family, for a person: features and their values.
+    #[must_use]
+    pub fn explain(&self, row: &Row, family: Family) -> String {
+        let Some(class) = self.families.iter().position(|(one, _)| *one == family) else {
+            return String::new();
+        };
+        let mut contributions = [0.0; COUNT];
+        self.ensemble.explain(row, class, &mut contributions);
+        let mut order: Vec<usize> = (0..COUNT).collect();
+        order.sort_by(|a, b| contributions[*b].total_cmp(&contributions[*a]));
+        let named: Vec<String> = order
+            .iter()
+            .take(NAMED)
+            .map(|place| format!("{} {}", features::NAMES[*place], short(row[*place])))
+            .collect();
+        named.join(", ")
+    }
+}
+
+/// A number in few digits.
+fn short(value: f32) -> String {
+    if value == value.trunc() || value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
     }
 }

@@ -32,8 +32,13 @@ pub(super) fn run(
     pins.create()?;
     let mut report = Report::new(args.format);
     report.as_stream();
-    let mut follower = Follower::new(args.interfaces.clone(), request);
-    for pattern in args.interfaces.iter().filter(|pattern| !pattern.is_glob()) {
+    let mut follower = Follower::new(args.plane.interfaces.clone(), request);
+    for pattern in args
+        .plane
+        .interfaces
+        .iter()
+        .filter(|pattern| !pattern.is_glob())
+    {
         if Interface::find(pattern.as_str()).is_err() {
             report::note(&format!(
                 "{pattern} is not there yet; it is attached when it comes"
@@ -50,7 +55,7 @@ pub(super) fn run(
             tell(one, &request, &mut told)?;
         }
         let floor_due = came || polls.is_multiple_of(FLOOR_POLLS);
-        if !args.no_floor && floor_due && follower.attached().next().is_some() {
+        if !args.plane.no_floor && floor_due && follower.attached().next().is_some() {
             match write_floor(pins) {
                 Ok(Told::Floor { added: 0, .. }) if !came => {}
                 Ok(floor) => told.push(floor),
@@ -77,7 +82,11 @@ pub(super) fn run(
     Ok(())
 }
 
-fn tell(happened: Happened, request: &Request, told: &mut Vec<Told>) -> Result<(), Failure> {
+pub(in super::super) fn tell(
+    happened: Happened,
+    request: &Request,
+    told: &mut Vec<Told>,
+) -> Result<(), Failure> {
     match happened {
         Happened::Attached(attached) => told.push(tell_attached(&attached, request)),
         Happened::Refused { interface, error } => {

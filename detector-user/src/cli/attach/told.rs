@@ -14,7 +14,7 @@ use crate::wire::attach::{Attached, Mode, Request, hook_name};
 /// What happened, as it is told.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Told {
+pub(in super::super) enum Told {
     Attached {
         interface: String,
         index: u32,

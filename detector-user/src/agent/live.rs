@@ -1,0 +1,231 @@
+//! The agent over the kernel's tables: at each tick drain, features, score, decide, enforce.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use detector_common::{
+    counters::{Event, Fate},
+    record::micros,
+    set,
+};
+
+use super::pipeline::{Counts, Pipeline};
+use crate::{
+    decide::{
+        alert::{Act, Decision},
+        fault,
+        policy::Policy,
+    },
+    drain::{
+        account::{Account, AccountError},
+        reader::{Pass, Which},
+    },
+    enforce::{order::VerdictError, own::OwnVerdicts, writer::Writer},
+    score::Scorer,
+    wire::{
+        clock::Clock,
+        pins::Pins,
+        tables::{Tables, TablesError},
+    },
+};
+
+/// The coarse time of a flow may lag behind its last packet by one step.
+const COARSE_SLACK: u32 = 2;
+
+/// What a tick did.
+#[derive(Debug, Default)]
+pub struct Ticked {
+    /// What was decided, and whether it is in force.
+    pub decisions: Vec<(Decision, bool)>,
+    /// What the pass over the table saw.
+    pub pass: Pass,
+    /// How long the tick took.
+    pub took: Duration,
+}
+
+/// The agent, over what is pinned.
+pub struct LiveAgent {
+    pins: Pins,
+    tables: Tables,
+    clock: Clock,
+    pipeline: Pipeline,
+    own: OwnVerdicts,
+    enforce: bool,
+    last_ns: u64,
+    faulty: bool,
+}
+
+impl LiveAgent {
+    /// Opens what is pinned.
+    ///
+    /// # Errors
+    /// [`TablesError`] where nothing is, or it cannot be opened.
+    pub fn open(
+        pins: Pins,
+        policy: Policy,
+        scorer: Option<Arc<Scorer>>,
+        enforce: bool,
+    ) -> Result<Self, TablesError> {
+        let tables = Tables::open(&pins)?;
+        let clock = Clock::open(&pins)?;
+        Ok(Self {
+            pins,
+            tables,
+            clock,
+            pipeline: Pipeline::new(policy, scorer),
+            own: OwnVerdicts::default(),
+            enforce,
+            last_ns: 0,
+            faulty: false,
+        })
+    }
+
+    /// Reads who is never to be denied.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn learn_spared(&mut self) -> Result<(), VerdictError> {
+        let writer = Writer::new(&self.pins, &mut self.tables, &self.clock)?;
+        let spared = writer.never_blocked()?;
+        self.pipeline
+            .spare(spared.into_iter().map(|(prefix, _)| prefix).collect());
+        Ok(())
+    }
+
+    /// Another policy, from the next tick on.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.pipeline.set_policy(policy);
+    }
+
+    /// Another model, or none, from the next tick on.
+    pub fn set_scorer(&mut self, scorer: Option<Arc<Scorer>>) {
+        self.pipeline.set_scorer(scorer);
+    }
+
+    /// Whether there is a model.
+    #[must_use]
+    pub fn has_model(&self) -> bool {
+        self.pipeline.has_model()
+    }
+
+    /// One tick, at a time of `CLOCK_MONOTONIC`, ns.
+    pub fn tick(&mut self, now_ns: u64) -> Ticked {
+        let begun = std::time::Instant::now();
+        let now_us = micros(now_ns);
+        let which = if self.last_ns == 0 {
+            Which::Live
+        } else {
+            Which::SeenSince(set::coarse(self.last_ns).wrapping_sub(COARSE_SLACK))
+        };
+        self.last_ns = now_ns;
+        let (pipeline, tables) = (&mut self.pipeline, &self.tables);
+        let pass = tables.scan(which, |snapshot| {
+            let periods = tables.periods_of(snapshot);
+            pipeline.observe(snapshot.way, &snapshot.record, periods.as_ref(), now_us);
+        });
+        let own = &self.own;
+        let decisions = self
+            .pipeline
+            .tick(&|target| own.matched(target, tables), now_us);
+        let mut done = Vec::with_capacity(decisions.len());
+        for decision in decisions {
+            let in_force = self.enforce && decision.act.is_some();
+            match self.act(&decision) {
+                Ok(()) => {
+                    self.faulty = false;
+                    done.push((decision, in_force));
+                }
+                Err(error) => {
+                    done.push((decision, false));
+                    // A writer that fails fails for each: it is told once.
+                    if !std::mem::replace(&mut self.faulty, true) {
+                        let reason = format!("a verdict could not be written: {error}");
+                        done.push((fault(reason, now_us), false));
+                    }
+                }
+            }
+        }
+        Ticked {
+            decisions: done,
+            pass,
+            took: begun.elapsed(),
+        }
+    }
+
+    fn act(&mut self, decision: &Decision) -> Result<(), VerdictError> {
+        if !self.enforce {
+            return Ok(());
+        }
+        let plane = (&self.pins, &mut self.tables, &self.clock);
+        match &decision.act {
+            Some(Act::Put(order)) => self.own.put(order, plane),
+            Some(Act::Lift(target)) => self.own.lift(target, plane),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads the books.
+    ///
+    /// # Errors
+    /// [`AccountError`].
+    pub fn account(&self) -> Result<Account, AccountError> {
+        self.tables.account()
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.pipeline.counts()
+    }
+
+    /// Sources that are denied, and destinations under attack.
+    #[must_use]
+    pub fn standing(&self) -> (usize, usize) {
+        self.pipeline.standing()
+    }
+}
+
+/// `CLOCK_MONOTONIC`, ns: the clock of live flows.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()
+}
+
+/// Unix time of the live flows' time 0, µs. It moves when the clock is set, and flows do not.
+#[must_use]
+pub fn epoch_us(now_ns: u64) -> u64 {
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let unix_us = unix.map_or(0, |since| since.as_micros() as u64);
+    unix_us.saturating_sub(micros(now_ns))
+}
+
+/// The numbers of a stats event: what became of packets, and how the agent fares.
+#[must_use]
+pub fn stats(account: &Account, counts: &Counts, pass: &Pass) -> serde_json::Value {
+    let fates: serde_json::Map<String, serde_json::Value> = Fate::ALL
+        .iter()
+        .map(|fate| {
+            let packets = account.total.tally(*fate).packets;
+            (fate.name().replace('-', "_"), packets.into())
+        })
+        .collect();
+    serde_json::json!({
+        "packets": fates,
+        "flows": {
+            "live": pass.flows,
+            "established": pass.protected,
+            "slots": account.flow_slots,
+            "created": account.total.event(Event::FlowsCreated),
+            "evicted": account.total.event(Event::FlowsEvicted),
+        },
+        "agent": {
+            "ticks": counts.ticks,
+            "scored": counts.scored,
+            "left_out": counts.left_out,
+            "hosts_refused": counts.hosts_refused,
+        },
+    })
+}

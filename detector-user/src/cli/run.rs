@@ -1,0 +1,421 @@
+//! `detector run`: the agent.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use detector_common::abi::map;
+
+use super::{
+    attach::{self, PlaneArgs, told::Told},
+    failure::Failure,
+    report,
+    stop::{Asked, Stop},
+};
+use crate::{
+    agent::{
+        config::Config,
+        live::{LiveAgent, epoch_us, monotonic_ns, stats},
+    },
+    decide::alert::Kind,
+    drain::reader::Pass,
+    output::{
+        Rfc3339,
+        eve::Event,
+        sink::{Place, Sink},
+    },
+    score::{Scorer, ScorerError},
+    wire::{
+        attach::Request,
+        follow::{Follower, Happened, POLL_INTERVAL},
+        pins::Pins,
+    },
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    plane: PlaneArgs,
+    /// Act on what is decided; without it nothing is dropped, and alerts say what would have been done
+    #[arg(long)]
+    enforce: bool,
+    /// Configuration file [default: /etc/detector/detector.toml, where there is one]
+    #[arg(long, env = "DETECTOR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Model to score by [default: the one that is built in]
+    #[arg(long, env = "DETECTOR_MODEL", value_name = "FILE")]
+    model: Option<PathBuf>,
+    /// Decide by plain thresholds alone
+    #[arg(long, conflicts_with = "model")]
+    no_model: bool,
+    /// Where events go, as EVE JSON lines: a file, - for standard output, or unix:PATH
+    #[arg(long, env = "DETECTOR_EVENTS", value_name = "PLACE")]
+    events: Option<String>,
+    /// Between two ticks, ms
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=10_000))]
+    tick_ms: Option<u64>,
+}
+
+/// What can be loaded anew while the agent runs.
+struct Loaded {
+    config: Config,
+    scorer: Result<Option<Arc<Scorer>>, ScorerError>,
+}
+
+impl Args {
+    /// The configuration, flags over file, and the model that it names.
+    fn load(&self) -> Result<Loaded, Failure> {
+        let mut config = Config::read(self.config.as_deref())
+            .map_err(|error| Failure::Configuration(error.to_string()))?;
+        config.enforce |= self.enforce;
+        config.tick_ms = self.tick_ms.unwrap_or(config.tick_ms);
+        config.events = self.events.clone().or(config.events);
+        config.model = self.model.clone().or(config.model);
+        let scorer = if self.no_model {
+            Ok(None)
+        } else {
+            Scorer::of(config.model.as_deref()).map(|scorer| Some(Arc::new(scorer)))
+        };
+        Ok(Loaded { config, scorer })
+    }
+}
+
+pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
+    let loaded = args.load()?;
+    let stop = Stop::hold_and_reload();
+    let sink = open_sink(&loaded.config)?;
+    let request = args.plane.request(pins)?;
+    if args.plane.replace {
+        attach::replace(&args.plane, pins, &request)?;
+    }
+    pins.create()?;
+    let happened = follow(args, pins, request);
+    let Some(agent) = attached(args, pins, &request, &happened, &stop, &loaded)? else {
+        return Ok(());
+    };
+    let mut running = Running {
+        args,
+        pins,
+        request,
+        stop,
+        happened,
+        sink,
+        plane: plane_of(pins),
+        agent,
+        config: loaded.config.clone(),
+        last_pass: Pass::default(),
+        late: 0,
+    };
+    running.take_model(loaded.scorer);
+    running.learn_spared();
+    report::note(&format!(
+        "ready: {}, tick {} ms",
+        if running.config.enforce {
+            "enforcing"
+        } else {
+            "monitoring: nothing is dropped (--enforce acts)"
+        },
+        running.config.tick_ms,
+    ));
+    running.until_stopped()
+}
+
+fn open_sink(config: &Config) -> Result<Option<Sink>, Failure> {
+    let Some(place) = &config.events else {
+        return Ok(None);
+    };
+    let Ok(place) = place.parse::<Place>();
+    let shown = place.to_string();
+    Sink::open(place, report::warn)
+        .map(Some)
+        .map_err(|error| Failure::Other(format!("writing events to {shown}: {error}")))
+}
+
+/// Attaches what is to be attached, on a thread of its own: it may take longer than a tick.
+fn follow(args: &Args, pins: &Pins, request: Request) -> Receiver<Happened> {
+    let (sender, receiver) = channel();
+    let mut follower = Follower::new(args.plane.interfaces.clone(), request);
+    let pins = Pins::new(pins.root());
+    thread::spawn(move || {
+        loop {
+            for one in follower.poll(&pins) {
+                if sender.send(one).is_err() {
+                    return;
+                }
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    });
+    receiver
+}
+
+/// Waits until there is a data plane; `None` where it is to stop before.
+fn attached(
+    args: &Args,
+    pins: &Pins,
+    request: &Request,
+    happened: &Receiver<Happened>,
+    stop: &Stop,
+    loaded: &Loaded,
+) -> Result<Option<LiveAgent>, Failure> {
+    let (mut waited, mut there) = (false, false);
+    loop {
+        while let Ok(one) = happened.try_recv() {
+            there |= matches!(one, Happened::Attached(_));
+            tell(one, request)?;
+        }
+        if there {
+            if !args.plane.no_floor {
+                attach::write_floor(pins)?;
+            }
+            let policy = loaded.config.decide.clone();
+            let agent =
+                LiveAgent::open(Pins::new(pins.root()), policy, None, loaded.config.enforce)?;
+            return Ok(Some(agent));
+        }
+        if stop.within(Duration::from_millis(50)) {
+            return Ok(None);
+        }
+        if !std::mem::replace(&mut waited, true) {
+            let names: Vec<&str> = args.plane.interfaces.iter().map(|p| p.as_str()).collect();
+            report::note(&format!("attaching to {}", names.join(", ")));
+        }
+    }
+}
+
+fn tell(one: Happened, request: &Request) -> Result<(), Failure> {
+    let mut told = Vec::new();
+    attach::follow::tell(one, request, &mut told)?;
+    for one in told {
+        match one {
+            Told::Attached {
+                interface,
+                ingress,
+                egress,
+                ..
+            } => report::note(&format!(
+                "attached to {interface}: {ingress}, egress {egress}"
+            )),
+            Told::Gone { interface, .. } => {
+                report::warn(&format!(
+                    "{interface} is gone; it is attached again when it comes back"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What tells one data plane from the next at the same place.
+fn plane_of(pins: &Pins) -> Option<u64> {
+    fs::metadata(pins.map(map::CONTROL))
+        .ok()
+        .map(|pin| pin.ino())
+}
+
+struct Running<'a> {
+    args: &'a Args,
+    pins: &'a Pins,
+    request: Request,
+    stop: Stop,
+    happened: Receiver<Happened>,
+    sink: Option<Sink>,
+    plane: Option<u64>,
+    agent: LiveAgent,
+    config: Config,
+    last_pass: Pass,
+    late: u64,
+}
+
+impl Running<'_> {
+    fn until_stopped(&mut self) -> Result<(), Failure> {
+        let (loads, loaded) = channel();
+        let mut next_ns = monotonic_ns();
+        let mut second_ns = next_ns;
+        let mut stats_ns = next_ns;
+        loop {
+            let now_ns = monotonic_ns();
+            if now_ns < next_ns {
+                match self.stop.next(Duration::from_nanos(next_ns - now_ns)) {
+                    Some(Asked::Stop) => break,
+                    Some(Asked::Reload) => {
+                        let _ = loads.send(self.args.load());
+                    }
+                    None => {}
+                }
+                continue;
+            }
+            let tick_ns = self.config.tick_ms * 1_000_000;
+            if now_ns - next_ns > tick_ns {
+                self.late += 1;
+            }
+            // A tick that comes late does not make the next come early.
+            next_ns = (next_ns + tick_ns).max(now_ns);
+            while let Ok(loaded) = loaded.try_recv() {
+                self.take(loaded);
+            }
+            self.tick(now_ns);
+            if now_ns >= second_ns {
+                second_ns = now_ns + 1_000_000_000;
+                self.each_second()?;
+            }
+            if self.config.stats_s > 0 && now_ns >= stats_ns {
+                stats_ns = now_ns + self.config.stats_s * 1_000_000_000;
+                self.tell_stats(now_ns);
+            }
+        }
+        report::note(
+            "stopped; the programs stay attached and verdicts in force until they expire (`detector detach` removes all)",
+        );
+        Ok(())
+    }
+
+    fn tick(&mut self, now_ns: u64) {
+        let ticked = self.agent.tick(now_ns);
+        self.last_pass = ticked.pass;
+        let epoch_us = epoch_us(now_ns);
+        for (decision, in_force) in &ticked.decisions {
+            let Some(alert) = &decision.alert else {
+                continue;
+            };
+            let event = Event::of(decision, alert, *in_force, epoch_us, None);
+            match &self.sink {
+                Some(sink) => sink.line(event.line()),
+                None => report::note(&event.sentence()),
+            }
+            if matches!(alert.kind, Kind::Safety | Kind::Fault) {
+                report::warn(&alert.reason);
+            }
+        }
+    }
+
+    fn each_second(&mut self) -> Result<(), Failure> {
+        while let Ok(one) = self.happened.try_recv() {
+            tell(one, &self.request)?;
+        }
+        let plane = plane_of(self.pins);
+        if plane != self.plane && plane.is_some() {
+            let policy = self.config.decide.clone();
+            match LiveAgent::open(
+                Pins::new(self.pins.root()),
+                policy,
+                None,
+                self.config.enforce,
+            ) {
+                Ok(agent) => {
+                    self.agent = agent;
+                    self.plane = plane;
+                    let scorer = self.args.load().map(|loaded| loaded.scorer);
+                    if let Ok(scorer) = scorer {
+                        self.take_model(scorer);
+                    }
+                    report::note("the data plane was replaced: the new one is read from now on");
+                }
+                Err(error) => report::complain(&error.to_string()),
+            }
+        } else if plane.is_none() && self.plane.take().is_some() {
+            report::warn("the data plane was removed: nothing is seen until it is attached again");
+        }
+        self.learn_spared();
+        Ok(())
+    }
+
+    fn learn_spared(&mut self) {
+        if self.plane.is_some()
+            && let Err(error) = self.agent.learn_spared()
+        {
+            report::complain(&format!("reading who is never to be blocked: {error}"));
+        }
+    }
+
+    fn take(&mut self, loaded: Result<Loaded, Failure>) {
+        match loaded {
+            Ok(loaded) => {
+                self.agent.set_policy(loaded.config.decide.clone());
+                self.config = Config {
+                    // What it does with verdicts and where it writes is decided at the start.
+                    enforce: self.config.enforce,
+                    events: self.config.events.clone(),
+                    ..loaded.config
+                };
+                self.take_model(loaded.scorer);
+                report::note("configuration reloaded");
+            }
+            Err(failure) => report::complain(&format!(
+                "{failure}; the former configuration stays in force"
+            )),
+        }
+    }
+
+    /// Takes a model. One that cannot be used leaves the former, or at the start plain thresholds.
+    fn take_model(&mut self, scorer: Result<Option<Arc<Scorer>>, ScorerError>) {
+        match scorer {
+            Ok(scorer) => {
+                let name = scorer.as_ref().map(|scorer| scorer.name());
+                self.agent.set_scorer(scorer);
+                report::note(&match name {
+                    Some(name) => format!("model {name}"),
+                    None => "no model: plain thresholds alone".to_owned(),
+                });
+            }
+            Err(error) => {
+                let text = format!(
+                    "{error}; {}",
+                    if self.agent.has_model() {
+                        "the former model stays in force"
+                    } else {
+                        "plain thresholds decide alone until a model can be loaded (SIGHUP)"
+                    }
+                );
+                report::complain(&text);
+                self.tell_fault(text);
+            }
+        }
+    }
+
+    fn tell_fault(&self, reason: String) {
+        let now_ns = monotonic_ns();
+        if let Some(sink) = &self.sink {
+            let decision = crate::decide::fault(reason, now_ns / 1000);
+            if let Some(alert) = &decision.alert {
+                sink.line(Event::of(&decision, alert, false, epoch_us(now_ns), None).line());
+            }
+        }
+    }
+
+    fn tell_stats(&self, now_ns: u64) {
+        let Some(sink) = &self.sink else {
+            return;
+        };
+        match self.agent.account() {
+            Ok(account) => {
+                let mut stats = stats(&account, &self.agent.counts(), &self.last_pass);
+                let (denied, attacked) = self.agent.standing();
+                stats["agent"]["late_ticks"] = self.late.into();
+                stats["agent"]["denied_sources"] = denied.into();
+                stats["agent"]["attacked_destinations"] = attacked.into();
+                let counts = sink.counts();
+                let load =
+                    |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+                stats["agent"]["events_written"] = load(&counts.written).into();
+                stats["agent"]["events_lost"] = load(&counts.lost).into();
+                let line = serde_json::json!({
+                    "timestamp": Rfc3339(epoch_us(now_ns) + now_ns / 1000).to_string(),
+                    "event_type": "stats",
+                    "stats": { "detector": stats },
+                });
+                sink.line(format!("{line}\n"));
+            }
+            Err(error) => report::complain(&error.to_string()),
+        }
+    }
+}
