@@ -5,7 +5,7 @@
 //! without a branch that could be mispredicted.
 
 use super::{
-    calibration::calibrate,
+    calibration::Curve,
     ensemble::Ensemble,
     node::{FEATURES_MAX, Node, sides},
 };
@@ -25,9 +25,7 @@ impl Ensemble {
     /// Where a slice has another length.
     pub fn score(&self, row: &[f32], probabilities: &mut [f32]) {
         self.score_raw(row, probabilities);
-        if !self.card.calibration.is_empty() {
-            calibrate(&self.card.calibration, probabilities);
-        }
+        Curve::calibrate(&self.card.calibration, probabilities);
     }
 
     /// The same without the calibration: what a calibration is fitted to.
