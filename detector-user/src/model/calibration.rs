@@ -40,21 +40,19 @@ impl Curve {
             (Some(left), None) => self.y[left],
         }
     }
-}
 
-/// Sends each class's score through its curve and makes the sum one again. Where every curve
-/// says 0 the scores stay as they are.
-pub(super) fn calibrate(curves: &[Curve], probabilities: &mut [f32]) {
-    let calibrated = || {
-        curves
+    /// Sends each class's score through its curve, if there are curves, and makes the sum one
+    /// again. Where every curve says 0 the scores stay as they are.
+    pub fn calibrate(curves: &[Self], probabilities: &mut [f32]) {
+        let sum: f32 = curves
             .iter()
             .zip(&*probabilities)
             .map(|(curve, &p)| curve.at(p))
-    };
-    let sum: f32 = calibrated().sum();
-    if sum > 0.0 {
-        for (curve, p) in curves.iter().zip(probabilities) {
-            *p = curve.at(*p) / sum;
+            .sum();
+        if sum > 0.0 {
+            for (curve, p) in curves.iter().zip(probabilities) {
+                *p = curve.at(*p) / sum;
+            }
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Which features led a row to its score.
 
-use super::{ensemble::Ensemble, node::Node};
+use super::{
+    ensemble::Ensemble,
+    node::{Node, sides},
+};
 
 impl Ensemble {
     /// What each feature added to the score of `class` on the row's way through the trees, after
@@ -19,12 +22,13 @@ impl Ensemble {
         contributions.fill(0.0);
         let mut start = 0.0;
         for &root in &self.starts[..self.trees()] {
-            let mut at = root;
+            let mut at = root as usize;
             let mut value = self.values_of(at)[class];
             start += value;
             loop {
-                let node = Node(self.nodes[at as usize]);
-                let next = at + node.step(row[node.feature()]);
+                let node = Node(self.nodes[at]);
+                let x = sides(row[node.feature()])[node.side() % 2];
+                let next = at + node.step(x) as usize;
                 if next == at {
                     break;
                 }

@@ -4,10 +4,16 @@
 //! together, and a leaf that leads to itself lets them all take the same number of steps
 //! without a branch that could be mispredicted.
 
-use super::{calibration::calibrate, ensemble::Ensemble, node::Node};
+use super::{
+    calibration::Curve,
+    ensemble::Ensemble,
+    node::{FEATURES_MAX, Node, sides},
+};
 
 /// Trees walked in step.
 const IN_STEP: usize = 16;
+/// Features for which there is a smaller buffer, quicker to clear.
+const FEATURES_FEW: usize = 128;
 
 impl Ensemble {
     /// The probabilities of a row's classes: the mean of the class fractions at the leaves it
@@ -19,9 +25,7 @@ impl Ensemble {
     /// Where a slice has another length.
     pub fn score(&self, row: &[f32], probabilities: &mut [f32]) {
         self.score_raw(row, probabilities);
-        if !self.card.calibration.is_empty() {
-            calibrate(&self.card.calibration, probabilities);
-        }
+        Curve::calibrate(&self.card.calibration, probabilities);
     }
 
     /// The same without the calibration: what a calibration is fitted to.
@@ -33,9 +37,13 @@ impl Ensemble {
         assert_eq!(probabilities.len(), self.classes(), "classes");
         probabilities.fill(0.0);
         if row.iter().any(|x| x.is_nan()) {
-            self.sum(row, probabilities, Node::step);
+            if row.len() <= FEATURES_FEW {
+                self.sum_with_missing::<FEATURES_FEW>(row, probabilities);
+            } else {
+                self.sum_with_missing::<FEATURES_MAX>(row, probabilities);
+            }
         } else {
-            self.sum(row, probabilities, Node::step_of_number);
+            self.sum(row, probabilities, Node::feature);
         }
         let trees = self.trees() as f32;
         for p in probabilities {
@@ -43,54 +51,66 @@ impl Ensemble {
         }
     }
 
+    /// The sum for a row that has missing values: both sides of each value lie side by side, so
+    /// that a walk takes no more steps for them. At most `FEATURES` values.
+    fn sum_with_missing<const FEATURES: usize>(&self, row: &[f32], sums: &mut [f32]) {
+        let mut both = [[0.0; 2]; FEATURES];
+        for (both, &x) in both.iter_mut().zip(row) {
+            *both = sides(x);
+        }
+        self.sum(both[..row.len()].as_flattened(), sums, Node::side);
+    }
+
+    /// Adds up the leaves that all trees lead to. `place` is where a node finds its value among
+    /// the `values`: one a feature for [`Node::feature`], two for [`Node::side`].
     #[inline(always)]
-    fn sum(&self, row: &[f32], sums: &mut [f32], step: impl Fn(Node, f32) -> u32 + Copy) {
+    fn sum(&self, values: &[f32], sums: &mut [f32], place: impl Fn(Node) -> usize + Copy) {
         let trees = self.trees();
         let mut tree = 0;
         while tree + IN_STEP <= trees {
-            self.sum_of::<IN_STEP>(tree, row, sums, step);
+            self.sum_of::<IN_STEP>(tree, values, sums, place);
             tree += IN_STEP;
         }
         while tree + 4 <= trees {
-            self.sum_of::<4>(tree, row, sums, step);
+            self.sum_of::<4>(tree, values, sums, place);
             tree += 4;
         }
         while tree < trees {
-            self.sum_of::<1>(tree, row, sums, step);
+            self.sum_of::<1>(tree, values, sums, place);
             tree += 1;
         }
     }
 
-    /// Adds the leaves that `TREES` trees from number `first` on lead to. `row` has as many
-    /// values as there are features: [`Ensemble::score_raw`], the one way here, asserts it.
+    /// Adds up the leaves that `TREES` trees from number `first` on lead to.
     #[inline(always)]
     fn sum_of<const TREES: usize>(
         &self,
         first: usize,
-        row: &[f32],
+        values: &[f32],
         sums: &mut [f32],
-        step: impl Fn(Node, f32) -> u32,
+        place: impl Fn(Node) -> usize,
     ) {
-        let mut at: [u32; TREES] = std::array::from_fn(|i| self.starts[first + i]);
+        let mut at: [usize; TREES] = std::array::from_fn(|i| self.starts[first + i] as usize);
         let depths = &self.depths[first..first + TREES];
         for _ in 0..depths.iter().copied().max().unwrap_or(0) {
             for at in &mut at {
                 // SAFETY: `Ensemble::checked`, through which every ensemble is made, found each
                 // start and each child among the nodes and each feature among the card's;
-                // nothing changes them afterwards, and the row has as many values as the
-                // card has features. Checked again here the walk takes a fifth longer.
+                // nothing changes them afterwards, and `score_raw` asserts that the row has as
+                // many values as the card has features, of which `sum` is given one or both
+                // sides each. Checked again here the walk takes a fifth longer.
                 let (node, x) = unsafe {
-                    let node = Node(*self.nodes.get_unchecked(*at as usize));
-                    (node, *row.get_unchecked(node.feature()))
+                    let node = Node(*self.nodes.get_unchecked(*at));
+                    (node, *values.get_unchecked(place(node)))
                 };
-                *at += step(node, x);
+                *at += node.step(x) as usize;
             }
         }
         // Two classes are the common case, worth a loop without a loop in it.
         if let [first, second] = sums {
             let (rows, _) = self.values.as_chunks::<2>();
             for at in at {
-                let [a, b] = rows[at as usize];
+                let [a, b] = rows[at];
                 *first += a;
                 *second += b;
             }
@@ -104,8 +124,8 @@ impl Ensemble {
     }
 
     /// The class values of a node, by its number over all trees.
-    pub(super) fn values_of(&self, node: u32) -> &[f32] {
+    pub(super) fn values_of(&self, node: usize) -> &[f32] {
         let classes = self.classes();
-        &self.values[node as usize * classes..][..classes]
+        &self.values[node * classes..][..classes]
     }
 }

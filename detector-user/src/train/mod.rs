@@ -1,6 +1,7 @@
 //! Training: from a table of labelled rows to an [`Ensemble`](crate::model::Ensemble).
 mod bins;
 mod bootstrap;
+mod finish;
 mod folds;
 mod forest;
 mod grow;
@@ -14,6 +15,7 @@ mod table;
 mod tests;
 
 pub use bootstrap::Bootstrap;
+pub use finish::{FinishError, Unseen, finish};
 pub use folds::{FoldsError, folds};
 pub use forest::{
     ClassWeights, FeaturesPerSplit, ForestOptions, TrainError, Trained, train_forest,

@@ -106,3 +106,78 @@ pub(super) fn search(
     }
     Search::Cut(best)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Search, purity, search};
+    use crate::train::bins::BINS;
+
+    /// Every cut between bins, with missing values on either side.
+    fn best_plainly(histogram: &[Vec<u32>], bins: usize, least: u64) -> f64 {
+        let missing = &histogram[BINS - 1];
+        let weight = |side: &[u32]| side.iter().map(|w| u64::from(*w)).sum::<u64>();
+        let mut best = f64::MIN;
+        for cut in 0..bins {
+            for missing_left in [false, true] {
+                let mut sides = [vec![0; missing.len()], vec![0; missing.len()]];
+                for (bin, row) in histogram.iter().enumerate() {
+                    let left = if bin == BINS - 1 {
+                        missing_left
+                    } else {
+                        bin <= cut
+                    };
+                    for (sum, w) in sides[usize::from(!left)].iter_mut().zip(row) {
+                        *sum += w;
+                    }
+                }
+                if sides.iter().all(|side| weight(side) >= least.max(1)) {
+                    best = best.max(purity(&sides[0]) + purity(&sides[1]));
+                }
+            }
+        }
+        best
+    }
+
+    proptest! {
+        #[test]
+        fn the_search_finds_the_best_cut(
+            filled in prop::collection::vec((0_usize..20, 0_usize..3, 1_u32..50), 1..30),
+            missing in prop::collection::vec((0_usize..3, 1_u32..50), 0..3),
+            least in 0_u64..40,
+        ) {
+            let bins = 20;
+            let mut histogram = vec![vec![0_u32; 3]; BINS];
+            for (bin, class, weight) in filled {
+                histogram[bin][class] += weight;
+            }
+            for (class, weight) in missing {
+                histogram[BINS - 1][class] += weight;
+            }
+            let totals: Vec<u32> = (0..3).map(|c| histogram.iter().map(|row| row[c]).sum()).collect();
+            let before = purity(&totals);
+            let best = best_plainly(&histogram, bins, least);
+            let flat = histogram.concat();
+            match search(&flat, bins, &totals, least, before * (1.0 + 1e-10), &mut [0; 3]) {
+                Search::Constant => {
+                    prop_assert_eq!(histogram.iter().filter(|row| row.iter().any(|w| *w > 0)).count(), 1);
+                }
+                Search::Cut(None) => prop_assert!(best <= before * (1.0 + 1e-9)),
+                Search::Cut(Some(cut)) => {
+                    prop_assert!((cut.purity - best).abs() <= 1e-9 * best);
+                    prop_assert!(usize::from(cut.bin) < bins);
+                    // The cut says what it promises.
+                    let mut sides = [[0_u32; 3]; 2];
+                    for (bin, row) in histogram.iter().enumerate() {
+                        let left = if bin == BINS - 1 { cut.missing_left } else { bin <= usize::from(cut.bin) };
+                        for (sum, w) in sides[usize::from(!left)].iter_mut().zip(row) {
+                            *sum += w;
+                        }
+                    }
+                    prop_assert!((purity(&sides[0]) + purity(&sides[1]) - best).abs() <= 1e-9 * best);
+                }
+            }
+        }
+    }
+}

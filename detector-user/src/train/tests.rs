@@ -1,16 +1,13 @@
 //! Forests that must come out as they do, and the parts they are made of.
 
-use proptest::prelude::*;
-
 use super::{
     Bootstrap, ClassWeights, FeaturesPerSplit, ForestOptions, Schema, Table, TableError,
-    TrainError, Trained,
-    bins::{BINS, Binned},
-    calibration, folds,
+    TrainError, Trained, Unseen,
+    bins::Binned,
+    calibration, finish, folds,
     grow::{Grower, Limits, Sample},
     out_of_fold, predict,
     random::Random,
-    split::{Search, purity, search},
     train_forest,
 };
 use crate::model::{Card, Ensemble, feature_hash};
@@ -284,73 +281,6 @@ fn out_of_bag_are_whole_groups() {
     assert!(all.out_of_bag.iter().all(|p| p.is_nan()));
 }
 
-/// Every cut between bins, with missing values on either side.
-fn best_plainly(histogram: &[Vec<u32>], bins: usize, least: u64) -> f64 {
-    let missing = &histogram[BINS - 1];
-    let weight = |side: &[u32]| side.iter().map(|w| u64::from(*w)).sum::<u64>();
-    let mut best = f64::MIN;
-    for cut in 0..bins {
-        for missing_left in [false, true] {
-            let mut sides = [vec![0; missing.len()], vec![0; missing.len()]];
-            for (bin, row) in histogram.iter().enumerate() {
-                let left = if bin == BINS - 1 {
-                    missing_left
-                } else {
-                    bin <= cut
-                };
-                for (sum, w) in sides[usize::from(!left)].iter_mut().zip(row) {
-                    *sum += w;
-                }
-            }
-            if sides.iter().all(|side| weight(side) >= least.max(1)) {
-                best = best.max(purity(&sides[0]) + purity(&sides[1]));
-            }
-        }
-    }
-    best
-}
-
-proptest! {
-    #[test]
-    fn the_search_finds_the_best_cut(
-        filled in prop::collection::vec((0_usize..20, 0_usize..3, 1_u32..50), 1..30),
-        missing in prop::collection::vec((0_usize..3, 1_u32..50), 0..3),
-        least in 0_u64..40,
-    ) {
-        let bins = 20;
-        let mut histogram = vec![vec![0_u32; 3]; BINS];
-        for (bin, class, weight) in filled {
-            histogram[bin][class] += weight;
-        }
-        for (class, weight) in missing {
-            histogram[BINS - 1][class] += weight;
-        }
-        let totals: Vec<u32> = (0..3).map(|c| histogram.iter().map(|row| row[c]).sum()).collect();
-        let before = purity(&totals);
-        let best = best_plainly(&histogram, bins, least);
-        let flat = histogram.concat();
-        match search(&flat, bins, &totals, least, before * (1.0 + 1e-10), &mut [0; 3]) {
-            Search::Constant => {
-                prop_assert_eq!(histogram.iter().filter(|row| row.iter().any(|w| *w > 0)).count(), 1);
-            }
-            Search::Cut(None) => prop_assert!(best <= before * (1.0 + 1e-9)),
-            Search::Cut(Some(cut)) => {
-                prop_assert!((cut.purity - best).abs() <= 1e-9 * best);
-                prop_assert!(usize::from(cut.bin) < bins);
-                // The cut says what it promises.
-                let mut sides = [[0_u32; 3]; 2];
-                for (bin, row) in histogram.iter().enumerate() {
-                    let left = if bin == BINS - 1 { cut.missing_left } else { bin <= usize::from(cut.bin) };
-                    for (sum, w) in sides[usize::from(!left)].iter_mut().zip(row) {
-                        *sum += w;
-                    }
-                }
-                prop_assert!((purity(&sides[0]) + purity(&sides[1]) - best).abs() <= 1e-9 * best);
-            }
-        }
-    }
-}
-
 /// scikit-learn 1.9.1's `IsotonicRegression(out_of_bounds="clip")` on the same points.
 #[test]
 fn calibration_is_isotonic_regression() {
@@ -376,6 +306,49 @@ fn calibration_is_isotonic_regression() {
         assert!((got - y).abs() < 1e-6, "at {x}: {got} is not {y}");
     }
     assert!(calibration(&[0], &[f32::NAN, f32::NAN], &[1.0], 2).is_empty());
+}
+
+#[test]
+fn a_finished_model_keeps_its_false_alarm_rates() {
+    let learned = table(4_000, 6, 11);
+    let trained = train(&learned, &options());
+    let unseen = Unseen {
+        labels: learned.labels(),
+        scores: &trained.out_of_bag,
+        weights: learned.weights(),
+    };
+    let rates = [("one in twenty", 0.05), ("one in a hundred", 0.01)];
+    let (model, report) = finish(trained.ensemble, unseen, Some(0), &rates, "oob_").unwrap();
+    let model = Ensemble::from_bytes(&model.to_bytes().unwrap()).unwrap();
+    let card = model.card();
+    assert_eq!(card.calibration.len(), 3);
+    assert_eq!(card.operating_points[1].name, "one in a hundred");
+    assert_eq!(
+        card.metrics["oob_attack_roc_auc"],
+        report.attack.unwrap().roc_auc.unwrap()
+    );
+    assert!(card.metrics["oob_class_1_recall_at_one in twenty"] > 0.8);
+    assert!(
+        report.calibration_error < 0.02,
+        "{}",
+        report.calibration_error
+    );
+    // On rows of the same kind that nobody has seen the rate holds but for chance.
+    let fresh = table(4_000, 6, 12);
+    let scores = predict(&model, &fresh, &fresh.all_rows(), 2).unwrap();
+    let threshold = card.operating_points[0].thresholds[1].unwrap();
+    let others = || (0..4_000).filter(|&row| fresh.labels()[row] != 1);
+    let alarms = others()
+        .filter(|row| scores[row * 3 + 1] >= threshold)
+        .count();
+    let rate = alarms as f64 / others().count() as f64;
+    assert!(rate < 0.07, "{rate}");
+
+    let nothing = Unseen {
+        scores: &[f32::NAN; 12_000],
+        ..unseen
+    };
+    assert!(finish(model, nothing, None, &rates, "").is_err());
 }
 
 #[test]

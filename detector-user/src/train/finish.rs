@@ -1,0 +1,121 @@
+//! From trees to a model that can be used: calibrated, with thresholds, measured.
+
+use crate::{
+    judge::{Detection, JudgeError, Report, judge},
+    model::{Curve, Ensemble, ModelError, OperatingPoint},
+};
+
+use super::isotonic::calibration;
+
+/// Why a model cannot be finished.
+#[derive(Debug, thiserror::Error)]
+pub enum FinishError {
+    /// The scores cannot be judged.
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    /// The model refuses its card.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// Labelled rows with scores of a model that has not seen them: out of bag, out of fold, or
+/// of other data.
+#[derive(Clone, Copy, Debug)]
+pub struct Unseen<'a> {
+    /// Class of each row.
+    pub labels: &'a [u16],
+    /// Scores before calibration, rows × classes; NaN rows are left out.
+    pub scores: &'a [f32],
+    /// Weight of each row.
+    pub weights: &'a [f32],
+}
+
+/// Fits the calibration to unseen rows' scores and writes it into the model's card, with the
+/// thresholds at the given false-alarm rates (name and rate, 0 to 1) and the metrics of the
+/// calibrated scores, whose names begin with `prefix`. Measures that depend on the scale
+/// (log-loss, Brier, calibration error) are of the rows the calibration was fitted to and so
+/// flatter it.
+///
+/// # Errors
+/// [`FinishError`] where the rows do not fit the model or none of them has a score.
+pub fn finish(
+    ensemble: Ensemble,
+    unseen: Unseen<'_>,
+    benign: Option<u16>,
+    false_alarm_rates: &[(&str, f64)],
+    prefix: &str,
+) -> Result<(Ensemble, Report), FinishError> {
+    let classes = ensemble.classes();
+    let rates: Vec<f64> = false_alarm_rates.iter().map(|(_, rate)| *rate).collect();
+    let judged = |scores: &[f32]| {
+        judge(
+            unseen.labels,
+            scores,
+            unseen.weights,
+            classes,
+            benign,
+            &rates,
+        )
+    };
+    // Says what is wrong with the rows before they are relied on.
+    judged(unseen.scores)?;
+    let curves = calibration(unseen.labels, unseen.scores, unseen.weights, classes);
+    let mut scores = unseen.scores.to_vec();
+    for row in scores.chunks_mut(classes) {
+        Curve::calibrate(&curves, row);
+    }
+    let report = judged(&scores)?;
+
+    let mut card = ensemble.card().clone();
+    card.calibration = curves;
+    card.operating_points = false_alarm_rates
+        .iter()
+        .enumerate()
+        .map(|(place, (name, rate))| OperatingPoint {
+            name: (*name).to_owned(),
+            false_alarm_rate: *rate,
+            thresholds: report
+                .one_against_rest
+                .iter()
+                .map(|class| class.at_false_alarm_rates[place].threshold)
+                .collect(),
+        })
+        .collect();
+    let named = metrics(&report, false_alarm_rates);
+    card.metrics.extend(
+        named
+            .into_iter()
+            .map(|(name, value)| (format!("{prefix}{name}"), value)),
+    );
+    Ok((ensemble.with_card(card)?, report))
+}
+
+/// The numbers of a report that a card keeps; what could not be said is left out.
+fn metrics(report: &Report, rates: &[(&str, f64)]) -> Vec<(String, f64)> {
+    let mut all = vec![
+        ("rows".to_owned(), report.rows as f64),
+        ("accuracy".to_owned(), report.accuracy),
+        ("macro_f1".to_owned(), report.macro_average.f1),
+        ("log_loss".to_owned(), report.log_loss),
+        ("brier".to_owned(), report.brier),
+        ("calibration_error".to_owned(), report.calibration_error),
+    ];
+    all.extend(report.kappa.map(|kappa| ("kappa".to_owned(), kappa)));
+    let mut detection = |of: &str, detection: &Detection| {
+        let areas = [("roc_auc", detection.roc_auc), ("pr_auc", detection.pr_auc)];
+        let known = areas
+            .into_iter()
+            .filter_map(|(name, area)| Some((name, area?)));
+        all.extend(known.map(|(name, area)| (format!("{of}{name}"), area)));
+        for ((name, _), at) in rates.iter().zip(&detection.at_false_alarm_rates) {
+            all.push((format!("{of}recall_at_{name}"), at.recall));
+        }
+    };
+    if let Some(attack) = &report.attack {
+        detection("attack_", attack);
+    }
+    for (class, of_class) in report.one_against_rest.iter().enumerate() {
+        detection(&format!("class_{class}_"), of_class);
+    }
+    all
+}
