@@ -1,11 +1,12 @@
 //! The data plane beside a bare drop and its peers, in one run: `cargo bench -p
 //! detector-benches`, as root. Prints a table, and writes it with the date, as Markdown
 //! and as JSON, into `benches/results/`. Names of parts (`packets`, `egress`, `flood`,
-//! `drain`, `memory`, `replay`) as arguments measure only these, and write nothing.
+//! `drain`, `agent`, `memory`, `replay`) as arguments measure only these, and write nothing.
 //!
 //! Costs are those of `BPF_PROG_TEST_RUN` on one pinned CPU, the least of several samples;
 //! what counts is the ratio to a bare `XDP_DROP` in the same run. Nothing here fails for
 //! being slow: a goal is met or not met.
+mod agent;
 mod drain;
 mod flood;
 mod machine;
@@ -22,12 +23,13 @@ use report::Report;
 
 type Part = fn(&mut Report) -> Result<()>;
 
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("machine", machine::measure),
     ("packets", packets::measure),
     ("egress", packets::measure_egress),
     ("flood", flood::measure),
     ("drain", drain::measure),
+    ("agent", agent::measure),
     ("memory", memory::measure),
     ("replay", replay::measure),
 ];
