@@ -45,7 +45,10 @@ fn every_feature_equals_cicflowmeters() {
     let mut results: BTreeMap<usize, (usize, Option<String>)> = BTreeMap::new();
     for (name, row) in &rows {
         let Some((record, periods)) = flows.get(name) else {
-            println!("no packets of the row that begins at {} µs from port {}", name.0, name.1);
+            println!(
+                "no packets of the row that begins at {} µs from port {}",
+                name.0, name.1
+            );
             continue;
         };
         compared += 1;
@@ -112,9 +115,14 @@ fn table(path: &Path) -> (Vec<Option<usize>>, Vec<(Name, Vec<f64>)>) {
         let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
         columns = FEATURES
             .iter()
-            .map(|f| f.columns.iter().find_map(|c| names.iter().position(|n| n == c)))
+            .map(|f| {
+                f.columns
+                    .iter()
+                    .find_map(|c| names.iter().position(|n| n == c))
+            })
             .collect();
-        let text = |column: &str| cast(batch.column_by_name(column).unwrap(), &DataType::Utf8).unwrap();
+        let text =
+            |column: &str| cast(batch.column_by_name(column).unwrap(), &DataType::Utf8).unwrap();
         let labels = text("Label");
         let times = micros(&batch);
         let numbers: Vec<Option<ArrayRef>> = batch
@@ -149,5 +157,7 @@ fn micros(batch: &RecordBatch) -> Vec<u64> {
     let column = &cast(column, &DataType::Utf8).unwrap();
     let times = cast(column, &DataType::Timestamp(TimeUnit::Microsecond, None)).unwrap();
     let times = times.as_primitive::<TimestampMicrosecondType>();
-    (0..times.len()).map(|row| times.value(row).cast_unsigned()).collect()
+    (0..times.len())
+        .map(|row| times.value(row).cast_unsigned())
+        .collect()
 }

@@ -63,7 +63,12 @@ pub fn measure(report: &mut Report) -> Result<()> {
             tables.scan(which, |snapshot| {
                 changed += u64::from(tick >= 2);
                 let periods = tables.periods_of(snapshot);
-                pipeline.observe(snapshot.way, &snapshot.record, periods.as_ref(), now_ns / 1000);
+                pipeline.observe(
+                    snapshot.way,
+                    &snapshot.record,
+                    periods.as_ref(),
+                    now_ns / 1000,
+                );
             });
             pipeline.tick(&|_| None, now_ns / 1000);
             if tick >= 2 {
@@ -83,7 +88,11 @@ pub fn measure(report: &mut Report) -> Result<()> {
         );
         if packets_per_second == 100_000 {
             let share = tick_s * TICKS_PER_SECOND;
-            report.at_most("agent, share of a core, 1 M live flows, 100 k packets/s", 0.5, Some(share));
+            report.at_most(
+                "agent, share of a core, 1 M live flows, 100 k packets/s",
+                0.5,
+                Some(share),
+            );
         }
     }
     report.table(table);

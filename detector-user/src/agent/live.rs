@@ -6,7 +6,9 @@ use std::{
 };
 
 use detector_common::{
+    abi::map,
     counters::{Event, Fate},
+    event::VerdictHit,
     record::micros,
     set,
 };
@@ -22,11 +24,16 @@ use crate::{
         account::{Account, AccountError},
         reader::{Pass, Which},
     },
-    enforce::{order::VerdictError, own::OwnVerdicts, writer::Writer},
+    enforce::{
+        order::{Listed, VerdictError},
+        own::OwnVerdicts,
+        writer::Writer,
+    },
     score::Scorer,
     wire::{
         clock::Clock,
         pins::Pins,
+        ring::Ring,
         tables::{Tables, TablesError},
     },
 };
@@ -34,11 +41,16 @@ use crate::{
 /// The coarse time of a flow may lag behind its last packet by one step.
 const COARSE_SLACK: u32 = 2;
 
+/// First hits of verdicts that one tick tells, at most.
+const HITS_PER_TICK_MAX: usize = 256;
+
 /// What a tick did.
 #[derive(Debug, Default)]
 pub struct Ticked {
     /// What was decided, and whether it is in force.
     pub decisions: Vec<(Decision, bool)>,
+    /// Verdicts that were hit for the first time, with their targets.
+    pub hits: Vec<(VerdictHit, Listed)>,
     /// What the pass over the table saw.
     pub pass: Pass,
     /// How long the tick took.
@@ -52,6 +64,7 @@ pub struct LiveAgent {
     clock: Clock,
     pipeline: Pipeline,
     own: OwnVerdicts,
+    hits: Ring<VerdictHit>,
     enforce: bool,
     last_ns: u64,
     faulty: bool,
@@ -70,7 +83,9 @@ impl LiveAgent {
     ) -> Result<Self, TablesError> {
         let tables = Tables::open(&pins)?;
         let clock = Clock::open(&pins)?;
+        let hits = Ring::open(&pins, map::EVENTS)?;
         Ok(Self {
+            hits,
             pins,
             tables,
             clock,
@@ -148,10 +163,27 @@ impl LiveAgent {
             }
         }
         Ticked {
+            hits: self.first_hits(),
             decisions: done,
             pass,
             took: begun.elapsed(),
         }
+    }
+
+    /// Verdicts that were hit for the first time since the last tick, whoever wrote them.
+    fn first_hits(&mut self) -> Vec<(VerdictHit, Listed)> {
+        let mut hits = Vec::new();
+        self.hits.take(HITS_PER_TICK_MAX, |hit| hits.push(*hit));
+        if hits.is_empty() {
+            return Vec::new();
+        }
+        let listed = Writer::unshared(&mut self.tables, &self.clock).list();
+        let listed = listed.unwrap_or_default();
+        let of = |hit: VerdictHit| {
+            let verdict = listed.iter().find(|one| one.slot == hit.slot)?;
+            Some((hit, verdict.clone()))
+        };
+        hits.into_iter().filter_map(of).collect()
     }
 
     fn act(&mut self, decision: &Decision) -> Result<(), VerdictError> {

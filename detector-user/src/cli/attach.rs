@@ -35,7 +35,7 @@ enum ModeName {
 }
 
 /// Where the programs are to hang, and how they are made: for `attach` and `run`.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct PlaneArgs {
     /// Interfaces, by name or glob ('veth*')
     #[arg(short, long = "interface", required_unless_present = "replace", num_args = 1..,

@@ -29,7 +29,7 @@ use crate::{
     drain::reader::Pass,
     output::{
         Rfc3339,
-        eve::Event,
+        eve::{self, Event},
         sink::{Place, Sink},
     },
     score::{Scorer, ScorerError},
@@ -40,7 +40,7 @@ use crate::{
     },
 };
 
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     plane: PlaneArgs,
@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         return Ok(());
     };
     let mut running = Running {
-        args,
+        args: Arc::new(args.clone()),
         pins,
         request,
         stop,
@@ -223,7 +223,7 @@ fn plane_of(pins: &Pins) -> Option<u64> {
 }
 
 struct Running<'a> {
-    args: &'a Args,
+    args: Arc<Args>,
     pins: &'a Pins,
     request: Request,
     stop: Stop,
@@ -248,7 +248,9 @@ impl Running<'_> {
                 match self.stop.next(Duration::from_nanos(next_ns - now_ns)) {
                     Some(Asked::Stop) => break,
                     Some(Asked::Reload) => {
-                        let _ = loads.send(self.args.load());
+                        // Reading a model may take longer than a tick.
+                        let (args, loads) = (self.args.clone(), loads.clone());
+                        thread::spawn(move || loads.send(args.load()));
                     }
                     None => {}
                 }
@@ -283,6 +285,11 @@ impl Running<'_> {
         let ticked = self.agent.tick(now_ns);
         self.last_pass = ticked.pass;
         let epoch_us = epoch_us(now_ns);
+        if let Some(sink) = &self.sink {
+            for (hit, verdict) in &ticked.hits {
+                sink.line(eve::first_hit(hit, verdict, epoch_us));
+            }
+        }
         for (decision, in_force) in &ticked.decisions {
             let Some(alert) = &decision.alert else {
                 continue;

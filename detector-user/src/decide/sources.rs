@@ -56,6 +56,8 @@ struct Suspect {
     until_us: u64,
     ttl_us: u64,
     strikes: f32,
+    /// Until when it was last denied.
+    struck_us: u64,
     last_us: u64,
     matched: u64,
     matched_at_us: u64,
@@ -119,7 +121,6 @@ impl Sources {
         if first {
             suspect.was_served = served;
         }
-        suspect.at_us = suspect.at_us.max(now_us);
         suspect.last_us = now_us;
         let step = evidence.step.min(may);
         if suspect.step >= Some(step) {
@@ -236,7 +237,8 @@ impl Sources {
             return;
         }
         self.suspects.retain(|_, suspect| {
-            suspect.until_us != 0 || now_us.saturating_sub(suspect.at_us) < FORGET_US
+            let last_us = suspect.at_us.max(suspect.last_us);
+            suspect.until_us != 0 || now_us.saturating_sub(last_us) < FORGET_US
         });
         // Still full: those with the least evidence go.
         if self.suspects.len() >= SUSPECTS_MAX {
@@ -248,7 +250,7 @@ impl Sources {
 
 /// How long the verdict lasts that a suspect gets now.
 fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> Duration {
-    let quiet_s = now_us.saturating_sub(suspect.until_us.max(suspect.at_us)) as f32 / 1e6;
+    let quiet_s = now_us.saturating_sub(suspect.struck_us) as f32 / 1e6;
     let forgiven = quiet_s / (policy.forgive_s.max(1) as f32);
     suspect.strikes = (suspect.strikes - forgiven).max(1.0);
     let doublings = (suspect.strikes - 1.0).min(30.0) as u32;
@@ -259,6 +261,7 @@ fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> D
         .max(1);
     suspect.ttl_us = seconds * 1_000_000;
     suspect.until_us = now_us + suspect.ttl_us;
+    suspect.struck_us = suspect.until_us;
     suspect.matched = 0;
     Duration::from_secs(seconds)
 }
@@ -327,5 +330,116 @@ fn over(address: &Address, family: Family, target: Target, now_us: u64) -> Alert
         score: None,
         reason: "quiet until its verdict expired".to_owned(),
         target: Some(target),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn evidence(step: Step) -> Evidence {
+        Evidence {
+            family: Family::Scan,
+            step,
+            by: By::Rule,
+            score: None,
+            source: ([10, 0, 0, 9].into(), 1),
+            destination: ([10, 0, 0, 1].into(), 2),
+            protocol: 6,
+            reason: "of a test".to_owned(),
+        }
+    }
+
+    fn ttl(decision: &Decision) -> u64 {
+        match &decision.act {
+            Some(Act::Put(order)) => order.time_to_live.unwrap().as_secs(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ticked(sources: &mut Sources, matched: Option<u64>, now_us: u64) -> Vec<Decision> {
+        let mut out = Vec::new();
+        sources.tick(&VerdictPolicy::default(), &|_| matched, now_us, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_source_climbs_and_is_told_of_once_a_step() {
+        let (mut sources, policy) = (Sources::default(), VerdictPolicy::default());
+        let mut accuse =
+            |step, now_us| sources.accuse(evidence(step), &policy, Step::Drop, false, now_us);
+        let alert = accuse(Step::Alert, SECOND).unwrap();
+        assert!(alert.act.is_none());
+        assert!(accuse(Step::Alert, SECOND).is_none());
+        let limited = accuse(Step::RateLimit, 2 * SECOND).unwrap();
+        assert!(
+            matches!(&limited.act, Some(Act::Put(order)) if order.action == Action::RATE_LIMIT)
+        );
+        let dropped = accuse(Step::Drop, 3 * SECOND).unwrap();
+        assert!(matches!(&dropped.act, Some(Act::Put(order)) if order.action == Action::DROP));
+        assert!(accuse(Step::RateLimit, 4 * SECOND).is_none());
+        assert_eq!(sources.denied(), 1);
+    }
+
+    #[test]
+    fn a_verdict_lasts_while_it_is_needed_and_is_lifted_when_it_is_not() {
+        let (mut sources, policy) = (Sources::default(), VerdictPolicy::default());
+        let first = sources.accuse(evidence(Step::Drop), &policy, Step::Drop, false, SECOND);
+        assert_eq!(ttl(&first.unwrap()), 60);
+        assert!(ticked(&mut sources, Some(5), 30 * SECOND).is_empty());
+        // It met packets a moment before it would expire: renewed, for twice as long.
+        let renewed = ticked(&mut sources, Some(9), 58 * SECOND);
+        assert_eq!(ttl(&renewed[0]), 120);
+        assert!(renewed[0].alert.is_none());
+        // Quiet from then on: lifted when it expires, not before.
+        assert!(ticked(&mut sources, Some(0), 100 * SECOND).is_empty());
+        assert!(ticked(&mut sources, Some(0), 175 * SECOND).is_empty());
+        let over = ticked(&mut sources, Some(0), 179 * SECOND);
+        assert!(matches!(over[0].act, Some(Act::Lift(_))));
+        assert_eq!(over[0].alert.as_ref().unwrap().kind, Kind::Over);
+        assert_eq!(sources.denied(), 0);
+        // It comes back at once: longer. After a long quiet: as at first.
+        let again = sources.accuse(
+            evidence(Step::Drop),
+            &policy,
+            Step::Drop,
+            false,
+            180 * SECOND,
+        );
+        assert_eq!(ttl(&again.unwrap()), 240);
+    }
+
+    #[test]
+    fn quiet_forgives() {
+        let (mut sources, policy) = (Sources::default(), VerdictPolicy::default());
+        for _ in 0..3 {
+            sources.accuse(evidence(Step::Drop), &policy, Step::Drop, false, SECOND);
+            ticked(&mut sources, Some(0), 1_000 * SECOND);
+        }
+        let late = 100_000 * SECOND;
+        let again = sources.accuse(evidence(Step::Drop), &policy, Step::Drop, false, late);
+        assert_eq!(ttl(&again.unwrap()), 60);
+    }
+
+    #[test]
+    fn who_may_not_be_denied_is_told_of_once() {
+        let (mut sources, policy) = (Sources::default(), VerdictPolicy::default());
+        let mut accuse =
+            || sources.accuse(evidence(Step::Drop), &policy, Step::Alert, true, SECOND);
+        assert!(accuse().unwrap().act.is_none());
+        assert!(accuse().is_none());
+        assert_eq!(sources.denied_served(), 0);
+    }
+
+    #[test]
+    fn evidence_fades() {
+        let mut sources = Sources::default();
+        let source = Address::from_ipv4([10, 0, 0, 9]);
+        assert_eq!(sources.add_flow(source, Family::Scan, SECOND), 1.0);
+        assert_eq!(sources.add_flow(source, Family::Scan, SECOND), 2.0);
+        let later = sources.add_flow(source, Family::Scan, 61 * SECOND);
+        assert!((1.7..1.8).contains(&later), "{later}");
     }
 }

@@ -245,3 +245,111 @@ pub fn sources(sample: &[Sample]) -> usize {
     sources.dedup();
     sources.len()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VICTIM: [u8; 4] = [192, 0, 2, 1];
+
+    fn sample(n: u32, change: impl Fn(&mut Sample, u32)) -> Vec<Sample> {
+        let one = |n: u32| {
+            let mut one = Sample {
+                source: Address::from_ipv4((0x0a00_0000 + n).to_be_bytes()),
+                source_port: 1_024 + (n * 7_919 % 60_000) as u16,
+                port: 80,
+                protocol: protocol::TCP,
+                flags: Flags {
+                    mask: 0x17,
+                    value: tcp::SYN,
+                },
+                payload: (0, 0),
+                payload_mean: 0.0,
+            };
+            change(&mut one, n);
+            one
+        };
+        (0..n).map(one).collect()
+    }
+
+    fn synthesised(sample: &[Sample]) -> Vec<Signature> {
+        let signatures = synthesise(&Address::from_ipv4(VICTIM), sample, 4);
+        let taken = sample
+            .iter()
+            .filter(|one| signatures.iter().any(|signature| takes(signature, one)))
+            .count();
+        assert!(
+            taken * 20 >= sample.len() * 19,
+            "{taken} of {}",
+            sample.len()
+        );
+        signatures
+    }
+
+    #[test]
+    fn a_syn_flood_on_one_port() {
+        let flood = sample(200, |_, _| {});
+        let signatures = synthesised(&flood);
+        assert_eq!(signatures.len(), 1);
+        let one = &signatures[0];
+        assert_eq!(
+            (one.destination_ports.min, one.destination_ports.max),
+            (80, 80)
+        );
+        assert_eq!(one.source_ports, Range::ANY);
+        assert_eq!((one.flags_mask, one.flags), (0x17, tcp::SYN));
+        assert_eq!((one.payload.min, one.payload.max), (0, 0));
+        assert_eq!(one.spare_established, 1);
+        assert_eq!(family(&flood), Family::Flood);
+        assert_eq!(sources(&flood), 200);
+    }
+
+    #[test]
+    fn answers_of_reflectors_are_told_by_their_port_and_the_fragments_by_their_lack_of_one() {
+        let answers = sample(300, |one, n| {
+            one.protocol = protocol::UDP;
+            one.flags = Flags { mask: 0, value: 0 };
+            (one.source_port, one.port) = if n % 3 == 0 {
+                (0, 0)
+            } else {
+                (53, 40_000 + n as u16)
+            };
+            one.payload = (1_200, 1_400);
+            one.payload_mean = 1_300.0;
+        });
+        let signatures = synthesised(&answers);
+        assert_eq!(signatures.len(), 2);
+        let mut ports: Vec<u16> = signatures.iter().map(|s| s.source_ports.min).collect();
+        ports.sort_unstable();
+        assert_eq!(ports, [0, 53]);
+        assert!(signatures.iter().all(|s| s.payload.min > 1_000));
+        assert_eq!(family(&answers), Family::Amplification);
+    }
+
+    #[test]
+    fn syn_with_ack_is_reflected() {
+        let answers = sample(50, |one, _| one.flags.value = tcp::SYN | tcp::ACK);
+        assert_eq!(family(&answers), Family::Amplification);
+        assert_eq!(synthesised(&answers)[0].flags, tcp::SYN | tcp::ACK);
+    }
+
+    #[test]
+    fn a_flood_of_two_kinds_has_two_signatures() {
+        let flood = sample(200, |one, n| {
+            if n % 2 == 0 {
+                one.protocol = protocol::UDP;
+                one.flags = Flags { mask: 0, value: 0 };
+                one.port = n as u16;
+                one.payload = (512, 512);
+            }
+        });
+        let signatures = synthesised(&flood);
+        assert_eq!(signatures.len(), 2);
+    }
+
+    #[test]
+    fn a_few_flows_make_no_signature() {
+        assert!(synthesise(&Address::from_ipv4(VICTIM), &sample(5, |_, _| {}), 4).is_empty());
+        assert!(synthesise(&Address::from_ipv4(VICTIM), &[], 4).is_empty());
+    }
+}

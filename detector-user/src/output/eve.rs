@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use detector_common::verdict::Action;
+use detector_common::{event::VerdictHit, verdict::Action};
 use serde::Serialize;
 
 use super::Rfc3339;
@@ -13,6 +13,7 @@ use crate::{
         alert::{Act, Alert, Decision, Kind},
         policy::Step,
     },
+    enforce::order::Listed,
     flow::{community_id, protocol},
 };
 
@@ -169,6 +170,28 @@ impl<'a> Event<'a> {
         line.push('\n');
         line
     }
+}
+
+/// The line of a verdict's first hit: proof that it is in force.
+#[must_use]
+pub fn first_hit(hit: &VerdictHit, verdict: &Listed, epoch_us: u64) -> String {
+    let port = |port: u16| protocol::has_ports(hit.protocol).then_some(port);
+    let line = serde_json::json!({
+        "timestamp": Rfc3339(epoch_us + hit.time_ns / 1000).to_string(),
+        "event_type": "drop",
+        "src_ip": hit.source.to_ip(),
+        "src_port": port(hit.source_port),
+        "dest_ip": hit.destination.to_ip(),
+        "dest_port": port(hit.destination_port),
+        "proto": protocol::name(hit.protocol).to_ascii_uppercase(),
+        "detector": {
+            "action": verdict.verdict.action.name(),
+            "dropped": hit.dropped != 0,
+            "target": verdict.target.to_string(),
+            "reason": verdict.verdict.reason_text(),
+        },
+    });
+    format!("{line}\n")
 }
 
 fn kind_number(kind: Kind) -> u32 {

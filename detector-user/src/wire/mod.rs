@@ -15,5 +15,6 @@ pub mod object;
 pub mod pins;
 pub mod preflight;
 pub mod replace;
+pub mod ring;
 pub mod tables;
 pub mod testrun;
