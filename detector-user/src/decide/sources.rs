@@ -253,7 +253,7 @@ fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> D
     let quiet_s = now_us.saturating_sub(suspect.struck_us) as f32 / 1e6;
     let forgiven = quiet_s / (policy.forgive_s.max(1) as f32);
     suspect.strikes = (suspect.strikes - forgiven).max(1.0);
-    let doublings = (suspect.strikes - 1.0).min(30.0) as u32;
+    let doublings = (suspect.strikes - 1.0).round().min(30.0) as u32;
     let seconds = policy
         .ttl_s
         .saturating_mul(1 << doublings)
