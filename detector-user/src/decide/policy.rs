@@ -150,7 +150,7 @@ impl Default for RulePolicy {
             scan_narrow_share: 0.25,
             scan_flows_max: 1_200.0,
             login_attempts: Ladder::new(5.0, 12.0, 24.0),
-            login_packets_max: 40.0,
+            login_packets_max: 60.0,
             flood_packets: Ladder::new(900.0, 2_000.0, 4_000.0),
             flood_bytes: Ladder::new(20e6, 40e6, 80e6),
             flood_flows: Ladder::new(150.0, 300.0, 600.0),

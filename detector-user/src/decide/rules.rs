@@ -65,7 +65,7 @@ fn scan(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
     }
     // Who meets each host at a port of its own is a peer of theirs; a scan tries many ports of each.
     let spread_out = fewer > (policy.scan_narrow_share * more).max(3.0);
-    if spread_out && source.flows < 0.3 * ports * peers {
+    if spread_out && source.flows < 0.6 * ports * peers {
         return None;
     }
     let from_ports = source.source_ports.estimate(around.now_us);
@@ -108,6 +108,17 @@ fn flood(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
     let one_way = pair.replies_fast < 0.1 * pair.packets_fast;
     if due.ends.protocol == protocol::TCP || !(one_way || icmp) {
         return None;
+    }
+    let ends = &due.ends;
+    let reflects = PortClass::of(ends.protocol, ends.source_port) == PortClass::Amplifier
+        && ends.source_port != ends.port;
+    if reflects {
+        return hit(
+            policy.flood_packets,
+            Family::Amplification,
+            "packets within moments of a service that was not asked",
+            pair.packets_fast,
+        );
     }
     let mean_bytes = f64::from(pair.bytes_fast) / f64::from(pair.packets_fast.max(1.0));
     if mean_bytes <= SMALL_BYTES {
