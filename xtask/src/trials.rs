@@ -14,7 +14,7 @@ mod summary;
 mod trial;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,7 +26,7 @@ use serde::Serialize;
 use self::attack::Ready;
 use self::scenario::{ALL, Attack, Scenario};
 use self::summary::Summary;
-use self::trial::{Outcome, Stage};
+use self::trial::{Outcome, Props, Stage};
 use crate::lab::Lab;
 use crate::lab::stop::Stop;
 use crate::{setup, tool};
@@ -163,25 +163,11 @@ pub fn perform(
     };
     let begin = Instant::now();
     let stop = Stop::hold();
-    let mut lab = Lab::new(&stop)?;
     say(introduction);
-    let outcomes = try_all(scenarios, repeat, common, &binary, &mut lab, &stop);
-    let closed = lab.close();
-    let (summaries, outcomes) = match outcomes {
-        Ok(outcomes) => outcomes,
-        Err(error) => {
-            let left = match &closed {
-                Ok(()) => "nothing of the laboratory is left".to_owned(),
-                Err(error) => format!("{error:#}"),
-            };
-            say(&format!("\nBroken off: {left}."));
-            return Err(error);
-        }
-    };
+    let (summaries, outcomes) = try_all(scenarios, repeat, common, &binary, &stop)?;
     show::table(&summaries);
     let failed = show::checks(&summaries);
-    closed?;
-    say("  ok     no namespace, no mount, no folder and no process is left");
+    say("  ok     after each trial: no namespace, no mount, no folder and no process was left");
     let seconds = begin.elapsed().as_secs_f64();
     say(&format!("\nDone in {seconds:.0} s."));
     if ASIDE.load(Ordering::Relaxed) {
@@ -202,8 +188,7 @@ fn try_all(
     scenarios: &[&'static Scenario],
     repeat: u32,
     common: &Common,
-    binary: &std::path::Path,
-    lab: &mut Lab,
+    binary: &Path,
     stop: &Stop,
 ) -> Result<(Vec<Summary>, Vec<Outcome>)> {
     let captures = common
@@ -221,26 +206,54 @@ fn try_all(
         let mut outcomes = Vec::new();
         for trial in 1..=repeat {
             let is_last = (number, trial) == (count, repeat);
-            let stage = Stage {
-                lab,
-                binary,
-                stop,
-                logs: common.logs.as_deref(),
-                keep_going: Duration::from_secs(if is_last { common.keep_going_s } else { 0 }),
-            };
             if repeat > 1 {
                 say(&format!("  trial {trial} of {repeat}"));
             }
+            let seconds = if is_last { common.keep_going_s } else { 0 };
+            let props = Props {
+                binary,
+                stop,
+                logs: common.logs.as_deref(),
+                keep_going: Duration::from_secs(seconds),
+            };
             let name = format!("{}-{trial}", scenario.name);
-            let outcome = trial::play(stage, scenario, &ready, &name)?;
+            let outcome = props.in_a_laboratory(scenario, &ready, &name)?;
             show::tell(&outcome);
             outcomes.push(outcome);
-            lab.check()?;
         }
         summaries.push(Summary::new(scenario, ready.genuine, &outcomes));
         all.append(&mut outcomes);
     }
     Ok((summaries, all))
+}
+
+impl Props<'_> {
+    /// One trial, in a laboratory that no other has left a connection in.
+    fn in_a_laboratory(
+        &self,
+        scenario: &'static Scenario,
+        ready: &Ready,
+        name: &str,
+    ) -> Result<Outcome> {
+        let mut lab = Lab::new(self.stop)?;
+        let stage = Stage {
+            lab: &lab,
+            props: self,
+        };
+        let outcome = trial::play(stage, scenario, ready, name);
+        let served = lab.check();
+        let closed = lab.close();
+        if outcome.is_err() {
+            let left = match &closed {
+                Ok(()) => "nothing of the laboratory is left".to_owned(),
+                Err(error) => format!("{error:#}"),
+            };
+            say(&format!("\nBroken off: {left}."));
+        }
+        let outcome = outcome?;
+        served.and(closed)?;
+        Ok(outcome)
+    }
 }
 
 fn list() {

@@ -57,9 +57,13 @@ impl<'a> Agent<'a> {
         };
         // What an agent before told is not this one's.
         let _ = fs::remove_file(&agent.events);
+        // The defaults, and not what this host may have configured.
+        let configuration = lab.folder().join("detector.toml");
+        fs::write(&configuration, "")?;
         let mut command = agent.command()?;
-        command.args(["run", "-i", INTERFACE, "--enforce", "--events"]);
-        command.arg(&agent.events);
+        command.args(["run", "-i", INTERFACE, "--enforce"]);
+        command.arg("--config").arg(&configuration);
+        command.arg("--events").arg(&agent.events);
         let process = agent
             .process
             .insert(Process::start("detector run", &mut command, log(lab))?);

@@ -10,6 +10,9 @@ use serde::Deserialize;
 
 use crate::lab::network::{clients, is_client};
 
+/// What is done to packets.
+const VERDICTS: [&str; 3] = ["rate-limit", "quarantine", "drop"];
+
 /// An alert.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Alert {
@@ -49,16 +52,21 @@ struct Details {
 }
 
 impl Alert {
+    /// Whether it is about an attack: others are about one that is over, or about the agent itself.
+    pub(super) fn is_of_attack(&self) -> bool {
+        self.action == "alert" || VERDICTS.contains(&self.action.as_str())
+    }
+
     /// Whether something other than telling was done.
     pub(super) fn is_verdict(&self) -> bool {
-        self.enforced && self.action != "alert"
+        self.enforced && VERDICTS.contains(&self.action.as_str())
     }
 
     /// Whether it accuses a client.
     pub(super) fn is_on_client(&self) -> bool {
-        match self.target.split_once(' ') {
-            Some((kind, target)) if kind != "signature" => is_on_client(kind, target),
-            _ => self.target.is_empty() && self.source.is_some_and(is_client),
+        match self.target.as_str() {
+            "" => self.source.is_some_and(is_client),
+            target => is_on_client(target),
         }
     }
 
@@ -71,23 +79,31 @@ impl Alert {
             score.unwrap_or_default(),
             self.action,
             self.target,
-            if self.enforced { "" } else { ", not enforced" },
+            if self.enforced || !self.is_of_attack() {
+                ""
+            } else {
+                ", not enforced"
+            },
             self.reason
         )
     }
 }
 
-/// Whether a verdict of some kind is on a client. What a signature meets only the packets show.
-pub(super) fn is_on_client(kind: &str, target: &str) -> bool {
-    match kind {
-        "address" => target.parse().is_ok_and(is_client),
-        "prefix" => holds_client(target).unwrap_or(false),
-        "flow" => target.split_whitespace().any(|word| {
-            let end = word.parse().map(|end: SocketAddr| end.ip());
-            end.or_else(|_| word.parse()).is_ok_and(is_client)
-        }),
-        _ => false,
+/// Whether a verdict's target is a client: its address, a prefix that it is in, or one of its flows. What a signature
+/// meets only the packets show.
+pub(super) fn is_on_client(target: &str) -> bool {
+    let target = ["address ", "prefix ", "flow "]
+        .iter()
+        .find_map(|kind| target.strip_prefix(kind))
+        .unwrap_or(target);
+    if target.starts_with("to ") || target.starts_with("signature ") {
+        return false;
     }
+    let mut words = target.split_whitespace();
+    words.any(|word| {
+        let end = word.parse().map(|end: SocketAddr| end.ip());
+        end.or_else(|_| word.parse()).is_ok_and(is_client) || holds_client(word) == Some(true)
+    })
 }
 
 fn holds_client(prefix: &str) -> Option<bool> {
@@ -136,10 +152,10 @@ fn parse(line: &str) -> Result<Option<Alert>> {
     }))
 }
 
-/// Alerts by family.
+/// Alerts of attacks by family.
 pub(super) fn by_family(alerts: &[Alert]) -> BTreeMap<String, usize> {
     let mut families = BTreeMap::new();
-    for alert in alerts {
+    for alert in alerts.iter().filter(|alert| alert.is_of_attack()) {
         *families.entry(alert.family.clone()).or_default() += 1;
     }
     families
@@ -212,24 +228,24 @@ mod tests {
 
     #[test]
     fn clients_are_told_from_others() {
-        for (kind, target) in [
-            ("address", "198.18.1.1"),
-            ("address", "2001:2:0:1::3"),
-            ("prefix", "198.18.1.2/31"),
-            ("prefix", "0.0.0.0/0"),
-            ("prefix", "2001:2::/32"),
-            ("flow", "tcp 198.18.1.8:4711 198.18.0.1:80"),
+        for target in [
+            "address 198.18.1.1",
+            "2001:2:0:1::3",
+            "prefix 198.18.1.2/31",
+            "0.0.0.0/0",
+            "2001:2::/32",
+            "flow tcp 198.18.1.8:4711 <> 198.18.0.1:80 zone 2",
         ] {
-            assert!(is_on_client(kind, target), "{target}");
+            assert!(is_on_client(target), "{target}");
         }
-        for (kind, target) in [
-            ("address", "198.18.2.1"),
-            ("prefix", "198.18.2.0/24"),
-            ("prefix", "198.18.1.0/33"),
-            ("flow", "tcp 198.18.2.8:4711 198.18.0.1:80"),
-            ("signature", "to 198.18.0.1/32 udp"),
+        for target in [
+            "address 198.18.2.1",
+            "198.18.2.0/24",
+            "198.18.1.0/33",
+            "tcp 198.18.2.8:4711 <> 198.18.0.1:80 zone 2",
+            "to 198.18.0.0/15 udp",
         ] {
-            assert!(!is_on_client(kind, target), "{target}");
+            assert!(!is_on_client(target), "{target}");
         }
     }
 }

@@ -167,7 +167,7 @@ pub static ALL: [Scenario; 18] = [
     Scenario {
         name: "dns-amplification",
         story: "Large answers of open DNS resolvers, in fragments, to questions that the attacker asked in the server's \
-                name (StopDDoS's capture; the 1 in 10 of its packets that are no UDP are left out).",
+                name (StopDDoS's capture, of which what is no UDP is left out).",
         attack: Attack::Replayed {
             capture: "attack/stopddos_amp.dns.RRSIG.fragmented.pcap",
             turn: Turn {

@@ -66,6 +66,9 @@ pub(super) fn tell(outcome: &Outcome) {
     for verdict in &outcome.verdicts {
         lines.push(format!("{:>9}  verdict: {verdict}", ""));
     }
+    for note in &outcome.notes {
+        lines.push(format!("{:>9}  {note}", ""));
+    }
     for wrong in &outcome.false_verdicts {
         lines.push(format!("{:>9}  FALSE VERDICT: {wrong}", ""));
     }

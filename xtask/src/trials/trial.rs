@@ -36,16 +36,21 @@ const IN_FLIGHT: Duration = Duration::from_millis(150);
 /// Between two looks at the attack.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What a trial needs.
-#[derive(Clone, Copy)]
-pub(super) struct Stage<'a> {
-    pub(super) lab: &'a Lab,
+/// What all trials have in common.
+pub(super) struct Props<'a> {
     pub(super) binary: &'a Path,
     pub(super) stop: &'a Stop,
     /// Where events and logs are kept.
     pub(super) logs: Option<&'a Path>,
     /// How long the laboratory stays before the agent ends.
     pub(super) keep_going: Duration,
+}
+
+/// What a trial is played on.
+#[derive(Clone, Copy)]
+pub(super) struct Stage<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) props: &'a Props<'a>,
 }
 
 /// What came of it.
@@ -78,6 +83,8 @@ pub(super) struct Outcome {
     /// What was said or done against a client, or with no attack about, each in a sentence.
     pub(super) false_verdicts: Vec<String>,
     pub(super) false_alerts: Vec<String>,
+    /// What the agent told of itself, and of what is over, each in a sentence.
+    pub(super) notes: Vec<String>,
     /// Packets of clients that verdicts dropped.
     pub(super) client_packets_dropped: u64,
     /// CPU time of the agent during the attack, share of one CPU.
@@ -108,12 +115,13 @@ pub(super) fn play(
     ready: &Ready,
     name: &str,
 ) -> Result<Outcome> {
-    let mut agent = Agent::start(stage.lab, stage.binary, stage.stop)?;
+    let mut agent = Agent::start(stage.lab, stage.props.binary, stage.props.stop)?;
     let outcome = perform(stage, scenario, ready, &mut agent).and_then(|outcome| {
         keep_going(stage, &mut agent)?;
         Ok(outcome)
     });
     let kept = stage
+        .props
         .logs
         .map(|folder| keep(folder, name, &agent, stage.lab));
     let outcome = outcome.with_context(|| format!("scenario {}", scenario.name))?;
@@ -128,7 +136,7 @@ fn perform(
     ready: &Ready,
     agent: &mut Agent<'_>,
 ) -> Result<Outcome> {
-    let stop = stage.stop;
+    let stop = stage.props.stop;
     let witnesses = Witnesses::new(stage.lab)?;
     let mut clients = Clients::start(stage.lab, scenario.work)?;
     stop.sleep(SETTLE)?;
@@ -166,6 +174,7 @@ fn perform(
         verdicts: Vec::new(),
         false_verdicts: Vec::new(),
         false_alerts: Vec::new(),
+        notes: Vec::new(),
         client_packets_dropped: witnesses.clients_dropped(stage.lab)?,
         agent_cpu,
         first_alert: None,
@@ -252,25 +261,25 @@ impl Outcome {
         let is_true = |alert: &&Alert| {
             scenario.family.is_some() && alert.at >= times.onset && !alert.is_on_client()
         };
-        for alert in alerts.iter().filter(|alert| !is_true(alert)) {
+        let (of_attacks, others): (Vec<&Alert>, Vec<&Alert>) =
+            alerts.iter().partition(|alert| alert.is_of_attack());
+        for alert in of_attacks.iter().filter(|alert| !is_true(alert)) {
             let place = match alert.is_verdict() {
                 true => &mut self.false_verdicts,
                 false => &mut self.false_alerts,
             };
             place.push(alert.sentence());
         }
+        self.notes = others.iter().map(|alert| alert.sentence()).collect();
+        let true_ones = || of_attacks.iter().copied().filter(is_true);
         let earliest = |alerts: &mut dyn Iterator<Item = &Alert>| {
             alerts
                 .min_by_key(|alert| alert.at)
                 .map(|alert| (since_ms(alert.at, times.onset), alert.sentence()))
         };
-        let first = earliest(&mut alerts.iter().filter(is_true));
-        let of_family = earliest(
-            &mut alerts
-                .iter()
-                .filter(is_true)
-                .filter(|alert| scenario.family == Some(&alert.family)),
-        );
+        let first = earliest(&mut true_ones());
+        let of_family =
+            earliest(&mut true_ones().filter(|alert| scenario.family == Some(&alert.family)));
         self.family_ms = of_family.map(|(ms, _)| ms);
         (self.alert_ms, self.first_alert) = first.unzip();
     }
@@ -286,7 +295,7 @@ impl Outcome {
                 verdict.dropped_packets
             );
             let none_is_due = scenario.family.is_none();
-            if none_is_due || events::is_on_client(&verdict.kind, &verdict.target) {
+            if none_is_due || events::is_on_client(&verdict.target) {
                 self.false_verdicts.push(text.clone());
             }
             self.verdicts.push(text);
@@ -313,21 +322,26 @@ fn keep(folder: &Path, name: &str, agent: &Agent<'_>, lab: &Lab) -> Result<()> {
 
 /// Keeps the laboratory as it is, so that somebody may look around in it. A signal ends that, and nothing else.
 fn keep_going(stage: Stage<'_>, agent: &mut Agent<'_>) -> Result<()> {
-    if stage.keep_going.is_zero() {
+    if stage.props.keep_going.is_zero() {
         return Ok(());
     }
     super::say(&format!(
         "\nThe laboratory stays for {} s (Ctrl-C ends it). In another terminal, as root:\n  export {}\n  \
          ip netns exec {} {} flows --watch",
-        stage.keep_going.as_secs(),
+        stage.props.keep_going.as_secs(),
         agent.environment(),
         stage.lab.server().name(),
-        stage.binary.display()
+        stage.props.binary.display()
     ));
-    let end = Instant::now() + stage.keep_going;
+    let end = Instant::now() + stage.props.keep_going;
     while Instant::now() < end {
         let left = end.saturating_duration_since(Instant::now());
-        if stage.stop.sleep(left.min(Duration::from_secs(1))).is_err() {
+        if stage
+            .props
+            .stop
+            .sleep(left.min(Duration::from_secs(1)))
+            .is_err()
+        {
             return Ok(());
         }
         agent.check()?;
