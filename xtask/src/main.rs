@@ -7,6 +7,7 @@ mod lint;
 mod setup;
 mod test;
 mod tool;
+mod trials;
 
 use clap::{Parser, Subcommand};
 
@@ -22,10 +23,12 @@ struct Cli {
 enum Task {
     /// Build the checked-in BPF objects from their source, or check that they stem from it
     Bpf(bpf::Args),
-    /// Install what the tests and the demonstration need
+    /// Install what the tests and the laboratory need
     Setup,
     /// Show it at work: real attacks in an isolated laboratory, found and dropped, benign traffic served
     Demo(demo::Args),
+    /// Try scenarios of attacks in the laboratory, as often as asked for, and measure
+    Lab(trials::Args),
     /// Run every test
     Test(test::Args),
     /// Formatting, clippy, and the references that are generated
@@ -39,6 +42,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bpf(args) => bpf::run(&args),
         Task::Setup => setup::run(),
         Task::Demo(args) => demo::run(&args),
+        Task::Lab(args) => trials::run(&args),
         Task::Test(args) => test::run(&args),
         Task::Lint => lint::run(),
         Task::Kernels(args) => kernels::run(args),

@@ -1,11 +1,11 @@
-//! What the tests and the demonstration use beside the toolchain.
+//! What the tests and the laboratory use beside the toolchain.
 
 use anyhow::{Result, bail};
 
 use crate::tool;
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -14,6 +14,15 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("curl", "curl"),
     ("ping", "iputils-ping"),
     ("xdp-loader", "xdp-tools"),
+    ("unshare", "util-linux"),
+    ("sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
+    ("ssh-keygen", "openssh-client"),
+    ("vsftpd", "vsftpd"),
+    ("nmap", "nmap"),
+    ("masscan", "masscan"),
+    ("medusa", "medusa"),
+    ("slowhttptest", "slowhttptest"),
 ];
 
 /// Installs what is missing, in one go.
@@ -21,23 +30,22 @@ const PROGRAMS: [(&str, &str); 8] = [
 /// # Errors
 /// Where a package cannot be installed.
 pub fn run() -> Result<()> {
-    let missing: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| tool::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    if missing.is_empty() {
-        eprintln!("xtask: everything that the tests need is installed");
+    let mut packages: Vec<&str> = missing().map(|(_, package)| package).collect();
+    packages.dedup();
+    if packages.is_empty() {
+        eprintln!("xtask: everything that the tests and the laboratory need is installed");
         return Ok(());
     }
-    tool::install(&missing)?;
-    let still: Vec<&str> = PROGRAMS
-        .iter()
-        .filter(|(program, _)| tool::find(program).is_none())
-        .map(|(program, _)| *program)
-        .collect();
+    tool::install(&packages)?;
+    let still: Vec<&str> = missing().map(|(program, _)| program).collect();
     if !still.is_empty() {
         bail!("installed, but not on PATH: {}", still.join(", "));
     }
     Ok(())
+}
+
+fn missing() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROGRAMS
+        .into_iter()
+        .filter(|(program, _)| tool::find(program).is_none())
 }

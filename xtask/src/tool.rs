@@ -1,5 +1,8 @@
 //! Programs of the host that a task needs, and their installation where they are missing.
 
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -50,6 +53,7 @@ pub fn find_or_install(program: &str, package: &str) -> Result<PathBuf> {
 pub fn install(packages: &[&str]) -> Result<()> {
     update_package_lists()?;
     eprintln!("xtask: installing {} (apt-get)", packages.join(" "));
+    let _quiet = NoServices::new();
     output_of(
         Command::new("apt-get")
             .args(["install", "--yes", "--quiet", "--no-install-recommends"])
@@ -61,6 +65,39 @@ pub fn install(packages: &[&str]) -> Result<()> {
         format!("cannot install {packages}: as root, run `apt-get install {packages}`")
     })?;
     Ok(())
+}
+
+/// While it lives no package starts a service: a web or SSH server that runs on the host from now on is not what was
+/// asked for.
+struct NoServices {
+    made: bool,
+}
+
+impl NoServices {
+    /// What a package's scripts ask whether to start a service; 101 says no.
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+    const NO: &str =
+        "#!/bin/sh\n# Made by `cargo xtask setup`, which removes it when it is done.\nexit 101\n";
+
+    fn new() -> Self {
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o755)
+            .open(Self::POLICY);
+        // Where there is one it is the host's, or another's who was killed: it says what is to be said.
+        let made = file.is_ok_and(|mut file| file.write_all(Self::NO.as_bytes()).is_ok());
+        let left = fs::read_to_string(Self::POLICY).is_ok_and(|text| text == Self::NO);
+        Self { made: made || left }
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.made {
+            let _ = fs::remove_file(Self::POLICY);
+        }
+    }
 }
 
 /// Runs a tool with the terminal's streams, to its end.

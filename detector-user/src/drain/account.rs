@@ -77,7 +77,7 @@ impl Tables {
         let mut total = Counters::zeroed();
         let mut interfaces = Vec::new();
         for n in 0..self.interfaces.len() {
-            let ingress = self.counters_of(n * 2)?;
+            let ingress = self.arrived(n)?;
             let egress = self.counters_of(n * 2 + 1)?;
             total.merge(&ingress);
             total.merge(&egress);
@@ -97,6 +97,14 @@ impl Tables {
             table,
             flow_slots: self.records.len(),
         })
+    }
+
+    /// What arrived at the interface in one of [`Tables::interfaces`]' places, read without a look at the flow table.
+    ///
+    /// # Errors
+    /// [`AccountError`] where the map cannot be read.
+    pub fn arrived(&self, place: u32) -> Result<Counters, AccountError> {
+        self.counters_of(place * 2)
     }
 
     fn counters_of(&self, entry: u32) -> Result<Counters, AccountError> {

@@ -1,13 +1,17 @@
 //! Network namespaces with names, as `ip netns` knows them.
 
 use std::fs::{self, File};
+use std::io::Write as _;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::mount::{UnmountFlags, unmount};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::complain;
@@ -80,6 +84,62 @@ impl Namespace {
         ip(&[&["-n", &self.name], arguments].concat())
     }
 
+    /// What `ip` shows of the namespace.
+    pub(super) fn ip_shows(&self, arguments: &[&str]) -> Result<serde_json::Value> {
+        let mut command = Command::new(find_ip()?);
+        command.args(["-n", &self.name, "-j"]).args(arguments);
+        Ok(serde_json::from_slice(&tool::output_of(&mut command)?)?)
+    }
+
+    /// Many commands of `ip` in the namespace, at once.
+    pub(super) fn ip_all(&self, lines: &[String]) -> Result<()> {
+        let mut child = Command::new(find_ip()?)
+            .args(["-n", &self.name, "-batch", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("cannot start ip")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(lines.join("\n").as_bytes())?;
+        }
+        let output = child.wait_with_output()?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr);
+            bail!("ip in {}: {}", self.name, said.trim());
+        }
+        Ok(())
+    }
+
+    /// Gives one interface IPv6 back.
+    pub(super) fn allow_ipv6(&self, interface: &str) -> Result<()> {
+        self.run(|| {
+            for (name, value) in [("accept_ra", "0"), ("disable_ipv6", "0")] {
+                let path = format!("/proc/sys/net/ipv6/conf/{interface}/{name}");
+                fs::write(&path, value)
+                    .with_context(|| format!("{path}: does this kernel speak IPv6?"))?;
+            }
+            Ok(())
+        })?
+    }
+
+    /// A program that will run in the namespace, and is killed when the thread that starts it ends.
+    ///
+    /// # Errors
+    /// Where the namespace is gone.
+    pub fn command(&self, program: &Path) -> Result<Command> {
+        let door = self.door()?;
+        let mut command = Command::new(program);
+        let prepare = move || {
+            let network = Some(LinkNameSpaceType::Network);
+            move_into_link_name_space(door.file.as_fd(), network)?;
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            accept_signals()
+        };
+        // SAFETY: between fork and exec it makes three system calls, allocates nothing and takes no lock.
+        unsafe { command.pre_exec(prepare) };
+        Ok(command)
+    }
+
     /// The way in, for a thread that may live longer than this borrow.
     ///
     /// # Errors
@@ -133,7 +193,8 @@ impl Drop for Namespace {
     }
 }
 
-/// Turns IPv6 off, whose stack speaks unasked, so that nothing moves unless the laboratory moves it.
+/// Turns IPv6 off, whose stack speaks unasked, so that nothing moves unless the laboratory moves it. Interfaces that
+/// are to speak it get it back, without what it says unasked.
 fn quieten() -> Result<()> {
     // What a thread sees here is its own namespace's.
     for whom in ["all", "default"] {
@@ -143,6 +204,20 @@ fn quieten() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Lets the signals in that this process holds back (see [`super::stop::Stop::hold`]).
+fn accept_signals() -> std::io::Result<()> {
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: the set is made empty before it is used.
+    let result = unsafe {
+        libc::sigemptyset(none.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut())
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
+    }
 }
 
 /// Deletes the namespaces of a laboratory that is gone.
@@ -164,6 +239,9 @@ pub(super) fn delete_all(laboratory: &str) -> Result<()> {
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {
-    let ip = tool::find("ip").context("ip is missing: run `cargo xtask setup`")?;
-    tool::output_of(Command::new(ip).args(arguments)).map(drop)
+    tool::output_of(Command::new(find_ip()?).args(arguments)).map(drop)
+}
+
+fn find_ip() -> Result<PathBuf> {
+    tool::find("ip").context("ip is missing: run `cargo xtask setup` as root")
 }

@@ -1,124 +1,50 @@
 //! The web server that is attacked.
 
-use std::fs;
-use std::net::{SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt as _;
+use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
 use super::namespace::Namespace;
+use super::process::Process;
 use super::stop::Stop;
-use super::{HTTP_PORT, SERVER, complain};
+use super::{HTTP_PORT, SERVER, SERVER6};
 use crate::tool;
 
 /// Bytes of the page.
 pub(super) const PAGE_BYTES: usize = 4096;
-/// How long it may take to listen.
-const START_MAX: Duration = Duration::from_secs(10);
-/// Between two looks.
-const POLL: Duration = Duration::from_millis(20);
+/// Bytes of the download.
+pub(super) const DOWNLOAD_BYTES: u64 = 16 << 20;
+/// The download's speed, bytes a second. Unbounded it would take what CPU time there is.
+const DOWNLOAD_PER_SECOND: u64 = 4 << 20;
 
-/// nginx, running; dropping ends it.
-pub(super) struct Nginx {
-    child: Child,
+/// Starts nginx.
+pub(super) fn start(server: &Namespace, folder: &Path, stop: &Stop) -> Result<Process> {
+    let home = folder.join("nginx");
+    fs::create_dir_all(home.join("html"))?;
+    fs::write(
+        home.join("html/index.html"),
+        &"detector\n".repeat(PAGE_BYTES).as_bytes()[..PAGE_BYTES],
+    )?;
+    File::create(home.join("html/download"))?.set_len(DOWNLOAD_BYTES)?;
+    let (log, configuration) = (home.join("log"), home.join("nginx.conf"));
+    let home = tool::text(&home)?;
+    fs::write(&configuration, configured(home))?;
+    let configuration = tool::text(&configuration)?;
+    let line = ["nginx", "-p", home, "-e", "stderr", "-c", configuration];
+    let mut process = Process::contained(server, "", &line, log)?;
+    process.until_it_listens(server, (SERVER, HTTP_PORT).into(), stop)?;
+    Ok(process)
 }
 
-impl Nginx {
-    pub(super) fn start(server: &Namespace, folder: &Path, stop: &Stop) -> Result<Self> {
-        let home = folder.join("nginx");
-        fs::create_dir_all(home.join("html"))?;
-        fs::write(
-            home.join("html/index.html"),
-            &"detector\n".repeat(PAGE_BYTES).as_bytes()[..PAGE_BYTES],
-        )?;
-        let home = tool::text(&home)?;
-        fs::write(format!("{home}/nginx.conf"), configuration(home))?;
-        let log = format!("{home}/error.log");
-        // setpriv: should this process be killed, nginx ends too. It starts nginx in its own place, and so does ip, so
-        // that the child is nginx itself.
-        let child = Command::new(program("setpriv", "util-linux")?)
-            .args(["--pdeathsig", "KILL", "--"])
-            .arg(program("ip", "iproute2")?)
-            .args(["netns", "exec", server.name()])
-            .arg(program("nginx", "nginx-light")?)
-            .args(["-p", home, "-e", &log, "-c", &format!("{home}/nginx.conf")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C is for this process, which ends nginx when it is done.
-            .process_group(0)
-            .spawn()
-            .context("cannot start nginx")?;
-        let mut nginx = Self { child };
-        nginx.wait_until_it_listens(server, stop).with_context(|| {
-            format!(
-                "nginx: {}",
-                fs::read_to_string(&log).unwrap_or_default().trim()
-            )
-        })?;
-        Ok(nginx)
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub(super) fn check(&mut self) -> Result<()> {
-        match self.child.try_wait()? {
-            Some(status) => bail!("nginx ended with {status}"),
-            None => Ok(()),
-        }
-    }
-
-    fn wait_until_it_listens(&mut self, server: &Namespace, stop: &Stop) -> Result<()> {
-        let end = Instant::now() + START_MAX;
-        let address = SocketAddr::from((SERVER, HTTP_PORT));
-        while server
-            .run(|| TcpStream::connect_timeout(&address, POLL))?
-            .is_err()
-        {
-            self.check()?;
-            stop.sleep(POLL)?;
-            if Instant::now() > end {
-                bail!("it does not listen after {} s", START_MAX.as_secs());
-            }
-        }
-        Ok(())
-    }
-
-    /// Kills it: it has nothing to put in order, and the signals that ask it to end are held back in it as in this
-    /// process (see [`Stop::hold`]).
-    fn end(&mut self) -> Result<()> {
-        // Where it ended by itself it is not killed: its id may be another's by now, which `kill` knows.
-        self.child.kill()?;
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        if let Err(error) = self.end() {
-            complain("nginx", &error);
-        }
-    }
-}
-
-fn program(name: &str, package: &str) -> Result<std::path::PathBuf> {
-    tool::find(name).with_context(|| format!("{name} is missing: install {package}"))
-}
-
-/// Without a master process: one process, which ends as a whole however it ends.
-fn configuration(home: &str) -> String {
+/// As a small site has it: one worker, of as many connections as Debian's configuration gives one.
+fn configured(home: &str) -> String {
     format!(
         "daemon off;
 master_process off;
 user root;
 pid {home}/nginx.pid;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 768; }}
 http {{
     access_log off;
     client_body_temp_path {home}/body;
@@ -126,9 +52,12 @@ http {{
     fastcgi_temp_path {home}/fastcgi;
     uwsgi_temp_path {home}/uwsgi;
     scgi_temp_path {home}/scgi;
+    keepalive_requests 1000000;
     server {{
         listen {SERVER}:{HTTP_PORT};
+        listen [{SERVER6}]:{HTTP_PORT};
         root {home}/html;
+        location /download {{ limit_rate {DOWNLOAD_PER_SECOND}; }}
     }}
 }}
 "

@@ -1,7 +1,7 @@
-//! Sends packets into the laboratory, at a rate or as they were captured, over and over until told to stop.
+//! Sends frames into the laboratory, at a rate, over and over until told to stop.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -9,10 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::io::Errno;
-use rustix::net::{SendFlags, netdevice::name_to_index, send};
+use rustix::net::{SendFlags, send};
 
-use super::traffic::Packet;
-use super::{INTERFACE, Namespace};
+use super::{INTERFACE, Namespace, packet_socket};
 
 /// The shortest nap: shorter ones cost more than they are worth.
 const NAP_MIN: Duration = Duration::from_micros(500);
@@ -21,15 +20,6 @@ const NAP_MAX: Duration = Duration::from_millis(20);
 /// What is overdue by more was not sent for want of CPU time, and is given up: sent at once it would be a burst that the
 /// wire (a veth's ring of 256 packets) loses.
 const LATE_MAX: Duration = Duration::from_millis(5);
-
-/// How fast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pace {
-    /// Packets a second.
-    PerSecond(u32),
-    /// As in the capture.
-    Captured,
-}
 
 /// The attacker, at work; dropping stops it.
 pub struct Sender {
@@ -43,15 +33,20 @@ impl Sender {
     ///
     /// # Errors
     /// Where the namespace is gone.
-    pub fn start(namespace: &Namespace, packets: Arc<Vec<Packet>>, pace: Pace) -> Result<Self> {
+    pub fn start(
+        namespace: &Namespace,
+        frames: Arc<Vec<Vec<u8>>>,
+        per_second: u32,
+    ) -> Result<Self> {
         let stopped = Arc::new(AtomicBool::new(false));
         let sent = Arc::new(AtomicU64::new(0));
         let door = namespace.door()?;
         let (flag, count) = (Arc::clone(&stopped), Arc::clone(&sent));
         let thread = thread::spawn(move || {
             door.enter()?;
-            let socket = open().context("cannot open a packet socket")?;
-            replay(&socket, &packets, pace, &flag, &count).context("cannot send")
+            let socket = packet_socket::open().context("cannot open a packet socket")?;
+            packet_socket::bind(&socket, INTERFACE, 0).context("cannot bind a packet socket")?;
+            replay(&socket, &frames, per_second, &flag, &count).context("cannot send")
         });
         Ok(Self {
             stopped,
@@ -63,7 +58,7 @@ impl Sender {
     /// Packets sent so far.
     #[must_use]
     pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::SeqCst)
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Stops; how many packets were sent.
@@ -89,111 +84,37 @@ impl Drop for Sender {
     }
 }
 
-/// A packet socket on the namespace's interface, which receives nothing.
-fn open() -> io::Result<OwnedFd> {
-    // SAFETY: no memory is involved; a descriptor that the kernel just made is ours alone.
-    let socket = unsafe {
-        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
-        if socket < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        OwnedFd::from_raw_fd(socket)
-    };
-    let index = name_to_index(&socket, INTERFACE)?;
-    let address = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: 0,
-        sll_ifindex: index.cast_signed(),
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    // SAFETY: the address lives until after the call and is as long as told.
-    let result = unsafe {
-        libc::bind(
-            socket.as_raw_fd(),
-            (&raw const address).cast(),
-            size_of::<libc::sockaddr_ll>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(socket)
-}
-
 fn replay(
     socket: &OwnedFd,
-    packets: &[Packet],
-    pace: Pace,
+    frames: &[Vec<u8>],
+    per_second: u32,
     stopped: &AtomicBool,
     sent: &AtomicU64,
 ) -> io::Result<()> {
     let mut begin = Instant::now();
-    for turn in 0u64.. {
-        for (n, packet) in packets.iter().enumerate() {
-            let due = due(packets, pace, turn, n);
-            loop {
-                if stopped.load(Ordering::Relaxed) {
-                    return Ok(());
-                }
-                let now = begin.elapsed();
-                if now >= due {
-                    if now - due > LATE_MAX {
-                        begin += now - due;
-                    }
-                    break;
-                }
-                thread::sleep((due - now).clamp(NAP_MIN, NAP_MAX));
+    for (n, frame) in (0u64..).zip(frames.iter().cycle()) {
+        let due = Duration::from_secs_f64(n as f64 / f64::from(per_second.max(1)));
+        loop {
+            if stopped.load(Ordering::Relaxed) {
+                return Ok(());
             }
-            match send(socket, &packet.frame, SendFlags::empty()) {
-                Ok(_) => {
-                    sent.fetch_add(1, Ordering::SeqCst);
+            let now = begin.elapsed();
+            if now >= due {
+                if now - due > LATE_MAX {
+                    begin += now - due;
                 }
-                // The wire is full: it is lost, as on any wire.
-                Err(Errno::NOBUFS | Errno::AGAIN | Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
+                break;
             }
+            thread::sleep((due - now).clamp(NAP_MIN, NAP_MAX));
+        }
+        match send(socket, frame, SendFlags::empty()) {
+            Ok(_) => {
+                sent.fetch_add(1, Ordering::Relaxed);
+            }
+            // The wire is full: it is lost, as on any wire.
+            Err(Errno::NOBUFS | Errno::AGAIN | Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
-}
-
-/// When a packet is due after the beginning, in which turn it may be.
-fn due(packets: &[Packet], pace: Pace, turn: u64, n: usize) -> Duration {
-    let before = turn * packets.len() as u64 + n as u64;
-    match pace {
-        Pace::PerSecond(rate) => Duration::from_secs_f64(before as f64 / f64::from(rate.max(1))),
-        Pace::Captured => {
-            let last = packets.last().map_or(Duration::ZERO, |packet| packet.at);
-            // From the last packet of a turn to the first of the next it takes the mean gap.
-            let gap = last / u32::try_from(packets.len().max(2) - 1).unwrap_or(u32::MAX);
-            let whole = (last + gap).max(NAP_MIN);
-            whole.saturating_mul(u32::try_from(turn).unwrap_or(u32::MAX)) + packets[n].at
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn turns_follow_one_another() {
-        let ms = Duration::from_millis;
-        let packets = [0, 10, 20].map(|at| Packet {
-            at: ms(at),
-            frame: Vec::new(),
-        });
-        let times = |pace| {
-            (0..2)
-                .flat_map(|turn| (0..3).map(move |n| (turn, n)))
-                .map(|(turn, n)| due(&packets, pace, turn, n))
-                .collect::<Vec<_>>()
-        };
-        let even = [0, 10, 20, 30, 40, 50].map(ms);
-        assert_eq!(times(Pace::Captured), even);
-        assert_eq!(times(Pace::PerSecond(100)), even);
-    }
 }
