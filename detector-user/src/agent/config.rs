@@ -130,6 +130,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_file_that_is_shipped_has_every_default() {
+        let text = include_str!("../../../deploy/detector.toml");
+        let shipped = Config::parse(text, Path::new("deploy/detector.toml")).unwrap();
+        assert_eq!(shipped, Config::default());
+        // And every key: a struct's names are in its debug form.
+        for word in format!("{shipped:?}").split([' ', '{', '(', ',']) {
+            let Some(key) = word.strip_suffix(':') else {
+                continue;
+            };
+            assert!(key == "thresholds" || text.contains(key), "{key} is missing");
+        }
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let parse = |text: &str| Config::parse(text, Path::new("x.toml"));
         assert_eq!(parse("").unwrap(), Config::default());
