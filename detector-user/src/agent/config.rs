@@ -139,7 +139,10 @@ mod tests {
             let Some(key) = word.strip_suffix(':') else {
                 continue;
             };
-            assert!(key == "thresholds" || text.contains(key), "{key} is missing");
+            assert!(
+                key == "thresholds" || text.contains(key),
+                "{key} is missing"
+            );
         }
     }
 

@@ -168,11 +168,13 @@ impl Default for RulePolicy {
 pub struct VictimPolicy {
     /// Flows to one destination lately that were not answered, or whose handshake was not completed.
     pub flows: Ladder,
+    /// Packets of such flows lately.
+    pub packets: Ladder,
     /// Packets of amplifying services lately for which the destination had not asked.
     pub reflected: Ladder,
     /// Services that they must come from.
     pub reflectors_min: f32,
-    /// Share of its flows lately that must be so.
+    /// Share of its flows, or packets, lately that must be so.
     pub share_min: f32,
     /// Sources that it must come from.
     pub sources_min: f32,
@@ -192,6 +194,7 @@ impl Default for VictimPolicy {
     fn default() -> Self {
         Self {
             flows: Ladder::new(50.0, 200.0, 0.0),
+            packets: Ladder::new(3_000.0, 6_000.0, 0.0),
             reflected: Ladder::new(80.0, 300.0, 0.0),
             reflectors_min: 8.0,
             share_min: 0.7,

@@ -11,7 +11,7 @@ use detector_common::{key::Address, signature::Signature, verdict::Action};
 use super::{
     alert::{Act, Alert, By, Decision, Kind},
     family::Family,
-    policy::{Step, VictimPolicy},
+    policy::{Ladder, Step, VictimPolicy},
     sources::Matched,
     synthesis::{self, Sample},
 };
@@ -56,6 +56,8 @@ struct Incident {
 enum Count {
     /// Flows that came to nothing.
     Flows(f32),
+    /// Packets of such flows.
+    Packets(f32),
     /// Packets of amplifying services that were not asked for.
     Reflected(f32),
 }
@@ -137,7 +139,7 @@ impl Victims {
             .entry(destination)
             .or_insert_with(|| Incident {
                 family: match count {
-                    Count::Flows(_) => synthesis::family(sample),
+                    Count::Flows(_) | Count::Packets(_) => synthesis::family(sample),
                     Count::Reflected(_) => Family::Amplification,
                 },
                 step: Step::Alert,
@@ -152,7 +154,11 @@ impl Victims {
         let reason = match count {
             Count::Flows(flows) => format!(
                 "{flows:.0} flows within moments came to nothing, from about {sources:.0} sources; usual are {:.0}",
-                usual(&host)
+                usual(host.incomplete)
+            ),
+            Count::Packets(packets) => format!(
+                "{packets:.0} packets within moments came to nothing, from about {sources:.0} sources; usual are {:.0}",
+                usual(host.missed)
             ),
             Count::Reflected(packets) => format!(
                 "{packets:.0} packets within moments from about {:.0} services that were not asked",
@@ -300,31 +306,52 @@ impl Incident {
     }
 }
 
-/// What the short memory would hold if everything were as usual.
-fn usual(host: &Destination) -> f32 {
-    host.incomplete * (FAST_S / SLOW_S) as f32
+/// What the short memory would hold if everything were as the long one has it.
+fn usual(slow: f32) -> f32 {
+    slow * (FAST_S / SLOW_S) as f32
 }
 
 /// Which threshold a destination exceeds, and by what.
 fn exceeds(policy: &VictimPolicy, host: &Destination, now_us: u64) -> Option<(Step, Count)> {
-    let flows = host.incomplete_fast;
-    let many = || host.sources.estimate(now_us) >= policy.sources_min;
-    let most = flows >= policy.share_min * host.flows_fast;
-    let more = flows >= policy.over_baseline * usual(host);
-    let by_flows = (most && more)
-        .then(|| policy.flows.step(flows))
-        .flatten()
-        .filter(|_| many());
-    let reflected = policy
-        .reflected
-        .step(host.reflected_fast)
-        .filter(|_| host.reflectors.estimate(now_us) >= policy.reflectors_min);
-    match (by_flows, reflected) {
-        (Some(step), other) if Some(step) >= other => Some((step, Count::Flows(flows))),
-        (_, Some(step)) => Some((step, Count::Reflected(host.reflected_fast))),
-        _ => None,
-    }
-    .map(|(step, count)| (step.min(Step::RateLimit), count))
+    let many = host.sources.estimate(now_us) >= policy.sources_min;
+    let exceeds = |ladder: &Ladder, missed: f32, all: f32, usual: f32| {
+        let most = missed >= policy.share_min * all;
+        let more = missed >= policy.over_baseline * usual;
+        (many && most && more)
+            .then(|| ladder.step(missed))
+            .flatten()
+    };
+    let (flows, packets) = (host.incomplete_fast, host.missed_fast);
+    let reflected = host.reflected_fast;
+    let reflectors = host.reflectors.estimate(now_us) >= policy.reflectors_min;
+    let steps = [
+        (
+            policy.reflected.step(reflected).filter(|_| reflectors),
+            Count::Reflected(reflected),
+        ),
+        (
+            exceeds(
+                &policy.packets,
+                packets,
+                host.packets_fast,
+                usual(host.missed),
+            ),
+            Count::Packets(packets),
+        ),
+        (
+            exceeds(
+                &policy.flows,
+                flows,
+                host.flows_fast,
+                usual(host.incomplete),
+            ),
+            Count::Flows(flows),
+        ),
+    ];
+    steps
+        .into_iter()
+        .filter_map(|(step, count)| Some((step?.min(Step::RateLimit), count)))
+        .reduce(|gravest, next| if next.0 >= gravest.0 { next } else { gravest })
 }
 
 fn order(
@@ -333,7 +360,7 @@ fn order(
     family: Family,
     host: &Destination,
 ) -> Order {
-    let usual = (usual(host) / FAST_S as f32 * 2.0) as u64;
+    let usual = (usual(host.missed) / FAST_S as f32) as u64;
     Order {
         target: Target::Signature(*signature),
         action: Action::RATE_LIMIT,

@@ -95,8 +95,8 @@ fading! {
 fading! {
     /// A host as one with whom flows are begun.
     Destination {
-        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast reflected_fast;
-        slow: flows incomplete;
+        fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast missed_fast reflected_fast;
+        slow: flows incomplete missed;
         distinct: sources reflectors;
     }
 }
@@ -256,6 +256,10 @@ impl Hosts {
             host.replies_fast += back;
             if change.begun {
                 host.sources.add(hash(&ends.source), now_us);
+            }
+            if change.incomplete {
+                host.missed_fast += out;
+                host.missed += out;
             }
             if is_reflected(ends, change) {
                 host.reflected_fast += out;
