@@ -1,5 +1,6 @@
 //! Project tasks: `cargo xtask TASK`.
 mod bpf;
+mod default_model;
 mod demo;
 mod kernels;
 mod lab;
@@ -23,6 +24,8 @@ struct Cli {
 enum Task {
     /// Build the checked-in BPF objects from their source, or check that they stem from it
     Bpf(bpf::Args),
+    /// Make the model that is built in, from the shared captures
+    DefaultModel(default_model::Args),
     /// Install what the tests and the laboratory need
     Setup,
     /// Show it at work: real attacks in an isolated laboratory, found and dropped, benign traffic served
@@ -40,6 +43,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bpf(args) => bpf::run(&args),
+        Task::DefaultModel(args) => default_model::run(&args),
         Task::Setup => setup::run(),
         Task::Demo(args) => demo::run(&args),
         Task::Lab(args) => trials::run(&args),

@@ -6,6 +6,7 @@ mod attach;
 mod detach;
 mod doctor;
 mod ethertype;
+mod eval;
 mod extract;
 mod failure;
 mod features;
@@ -19,6 +20,7 @@ mod report;
 mod run;
 mod status;
 mod stop;
+mod train;
 mod verdicts;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -71,6 +73,10 @@ enum Command {
     Replay(Box<replay::Args>),
     /// Turn labelled captures into a table of feature rows, to train from
     Extract(extract::Args),
+    /// Train a model on such tables
+    Train(Box<train::Args>),
+    /// Judge a model by such tables
+    Eval(eval::Args),
     /// Write man pages
     #[command(hide = true)]
     Man(pages::ManArgs),
@@ -117,6 +123,8 @@ fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::run(args, pins),
         Command::Replay(args) => Ok(replay::run(args)?),
         Command::Extract(args) => extract::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
         Command::Man(args) => pages::man(args),
         Command::Completions(args) => pages::completions(args),
     }

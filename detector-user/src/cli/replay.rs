@@ -45,6 +45,12 @@ pub struct Args {
     /// With --decide: drop what the verdicts would drop
     #[arg(long, requires = "decide")]
     pub enforce: bool,
+    /// With --decide: model to score by [default: the one that is built in]
+    #[arg(long, requires = "decide", env = "DETECTOR_MODEL", value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// With --decide: decide by plain thresholds alone
+    #[arg(long, requires = "decide", conflicts_with = "model")]
+    pub no_model: bool,
     /// Which flows.
     #[command(flatten)]
     pub filter: FlowFilter,
@@ -56,6 +62,9 @@ pub struct Args {
 /// Why a replay failed. What failed of single captures was reported when it happened.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// The model cannot be used.
+    #[error(transparent)]
+    Scorer(#[from] crate::score::ScorerError),
     /// Captures could not be read to the end.
     #[error("{failed} of {total} captures could not be read; the others were")]
     Captures {

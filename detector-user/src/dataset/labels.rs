@@ -3,7 +3,7 @@
 //! ```toml
 //! [[capture]]
 //! files = ["attack/nmap_*.pcap"]   # globs, relative to the directory of captures
-//! family = "scan"
+//! family = "scan"                  # left out: the file is not used
 //! attackers = ["192.168.1.10"]     # flows that one of these begins are of the family; none named: all flows are
 //! victims = ["192.168.1.25"]       # and go to one of these
 //! others = "skip"                  # what else is in the file: "benign", or left out (the default)
@@ -70,7 +70,9 @@ struct Document {
 #[serde(deny_unknown_fields)]
 struct Entry {
     files: Vec<String>,
-    family: Family,
+    /// None: the files are not used.
+    #[serde(default)]
+    family: Option<Family>,
     #[serde(default, deserialize_with = "prefixes")]
     attackers: Vec<Prefix>,
     #[serde(default, deserialize_with = "prefixes")]
@@ -100,6 +102,7 @@ pub struct Labels {
 #[derive(Clone, Copy, Debug)]
 pub struct Label<'a> {
     entry: &'a Entry,
+    family: Family,
 }
 
 impl Labels {
@@ -134,7 +137,8 @@ impl Labels {
     #[must_use]
     pub fn of(&self, path: &Path) -> Option<Label<'_>> {
         let takes = |entry: &&Entry| entry.globs.iter().any(|glob| glob.is_match(path));
-        self.entries.iter().find(takes).map(|entry| Label { entry })
+        let entry = self.entries.iter().find(takes)?;
+        entry.family.map(|family| Label { entry, family })
     }
 }
 
@@ -148,7 +152,7 @@ impl Label<'_> {
             prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(address))
         };
         if named(&entry.attackers, source) && named(&entry.victims, destination) {
-            return Some(entry.family);
+            return Some(self.family);
         }
         // What comes back from a victim is neither the attack nor benign.
         let answers = !entry.attackers.is_empty() && named(&entry.attackers, destination);

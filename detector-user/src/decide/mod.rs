@@ -3,6 +3,7 @@
 //! [`Decider`] is asked at each tick: first flow by flow ([`Decider::flow`]), then once ([`Decider::tick`]).
 
 pub mod alert;
+pub mod crowds;
 pub mod family;
 pub mod policy;
 pub mod rules;
@@ -17,10 +18,11 @@ use crate::{
     enforce::target::Prefix,
     features::{
         extractor::Due,
-        hosts::{Hosts, Surroundings},
+        hosts::{Hosts, ServiceKey, Surroundings, address_hash},
     },
 };
 use alert::{Alert, By, Decision, Kind};
+use crowds::{Crowded, Crowds};
 use family::Family;
 use policy::{Policy, Step};
 use served::Budget;
@@ -43,6 +45,7 @@ pub struct Decider {
     policy: Policy,
     sources: Sources,
     victims: Victims,
+    crowds: Crowds,
     budget: Budget,
     /// Never denied: alerts only.
     spared: Vec<Prefix>,
@@ -57,6 +60,7 @@ impl Decider {
             policy,
             sources: Sources::default(),
             victims: Victims::default(),
+            crowds: Crowds::default(),
             budget: Budget::default(),
             spared: Vec::new(),
             decisions: Vec::new(),
@@ -124,7 +128,23 @@ impl Decider {
         }
         let flows = self.sources.add_flow(source, found.family, now_us);
         let policy = &self.policy.model;
-        let Some(step) = policy.ladder(found.family).step(flows) else {
+        let mut ladder = policy.ladder(found.family);
+        // Floods from many sources are found by what they come to ([`victims`]).
+        let crowd = !matches!(found.family, Family::Flood | Family::Amplification);
+        let place = (ServiceKey::from(&due.ends), address_hash(&source));
+        let crowded = crowd
+            .then(|| {
+                self.crowds
+                    .add(place, found.family, policy.crowd_flows, now_us)
+            })
+            .flatten();
+        if let Some(crowded) = crowded {
+            ladder = policy.few_flows;
+            if crowded.new {
+                self.decisions.push(of_crowd(due, found, &crowded, now_us));
+            }
+        }
+        let Some(step) = ladder.step(flows) else {
             return;
         };
         // One family among much else that a source does speaks of the model rather than of the source.
@@ -219,6 +239,30 @@ impl Decider {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         (self.sources.denied(), self.victims.count())
+    }
+}
+
+/// What is told of many sources that do little each.
+fn of_crowd(due: &Due, found: Found, crowded: &Crowded, now_us: u64) -> Decision {
+    let ends = &due.ends;
+    Decision {
+        alert: Some(Alert {
+            at_us: now_us,
+            kind: Kind::Attack(Step::Alert),
+            family: found.family,
+            source: Some((ends.source.to_ip(), ends.source_port)),
+            destination: Some((ends.destination.to_ip(), ends.port)),
+            protocol: ends.protocol,
+            sources: crowded.sources as u32,
+            by: By::Model,
+            score: Some(found.score),
+            reason: format!(
+                "{:.0} flows from about {:.0} sources look like it",
+                crowded.flows, crowded.sources
+            ),
+            target: None,
+        }),
+        act: None,
     }
 }
 

@@ -64,19 +64,19 @@ impl Step {
     }
 }
 
-/// The model's part: a flow counts as evidence where its family's probability reaches the threshold.
+/// The model's part: a flow counts as evidence where its family's probability reaches the model's own threshold, chosen on
+/// held-out captures.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelPolicy {
-    /// Thresholds by family's number; 0: the model's own, chosen on held-out captures.
-    #[serde(skip)]
-    pub thresholds: [f32; Family::ALL.len()],
     /// Flows of a source, less by e each minute, found to be of the family, and what that leads to.
     pub flows: Ladder,
     /// The same for floods and application-layer denial, of which every flow is a small part.
     pub flood_flows: Ladder,
     /// The same for guessing passwords and attacks on web applications, which take few flows.
     pub few_flows: Ladder,
+    /// Flows of many sources at one service, each with little of it, that are told of; a few flows of a source suffice then.
+    pub crowd_flows: f32,
     /// Share of a source's recent flows that must be of the family before it is acted upon.
     pub share_min: f32,
 }
@@ -84,10 +84,10 @@ pub struct ModelPolicy {
 impl Default for ModelPolicy {
     fn default() -> Self {
         Self {
-            thresholds: [0.0; Family::ALL.len()],
             flows: Ladder::new(10.0, 30.0, 60.0),
             flood_flows: Ladder::new(50.0, 100.0, 200.0),
             few_flows: Ladder::new(4.0, 10.0, 20.0),
+            crowd_flows: 50.0,
             share_min: 0.5,
         }
     }

@@ -200,7 +200,9 @@ fn is_reflected(ends: &Ends, change: &Change) -> bool {
         && change.out_bytes >= REFLECTED_BYTES_MIN * u64::from(change.out_packets)
 }
 
-fn hash(address: &Address) -> u64 {
+/// Spreads an address over 64 bits.
+#[must_use]
+pub fn address_hash(address: &Address) -> u64 {
     spread(address.words[0] ^ address.words[1].rotate_left(32))
 }
 
@@ -240,7 +242,7 @@ impl Hosts {
             if change.begun && !change.is_answer {
                 let port = u64::from(ends.port) << 8 | u64::from(ends.protocol);
                 source.ports.add(spread(port), now_us);
-                source.peers.add(hash(&ends.destination), now_us);
+                source.peers.add(address_hash(&ends.destination), now_us);
                 source
                     .source_ports
                     .add(spread(u64::from(ends.source_port)), now_us);
@@ -255,7 +257,7 @@ impl Hosts {
             host.bytes_fast += bytes;
             host.replies_fast += back;
             if change.begun {
-                host.sources.add(hash(&ends.source), now_us);
+                host.sources.add(address_hash(&ends.source), now_us);
             }
             if change.incomplete {
                 host.missed_fast += out;
@@ -263,7 +265,7 @@ impl Hosts {
             }
             if is_reflected(ends, change) {
                 host.reflected_fast += out;
-                host.reflectors.add(hash(&ends.source), now_us);
+                host.reflectors.add(address_hash(&ends.source), now_us);
             }
         });
         let key = ServiceKey::from(ends);
@@ -276,7 +278,7 @@ impl Hosts {
             service.requests_fast += requests;
             service.waiting += one(change.waiting);
             if change.begun {
-                service.sources.add(hash(&ends.source), now_us);
+                service.sources.add(address_hash(&ends.source), now_us);
             }
         });
         self.pairs.with((ends.source, key), now_us, |pair| {

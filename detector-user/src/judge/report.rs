@@ -74,6 +74,9 @@ pub struct Report {
     pub attack: Option<Detection>,
     /// Each class against all others, by its p.
     pub one_against_rest: Vec<Detection>,
+    /// Each class against the rows of the one that is no attack alone: what a person who is called out for nothing minds.
+    /// Empty where no class is.
+    pub against_benign: Vec<Detection>,
     /// By the class of the largest p.
     pub confusion: Confusion,
     /// The same, per class.
@@ -141,6 +144,11 @@ pub fn judge(
     let against_rest = |class: usize| {
         Ranking::new(rows().map(|((&label, row), &w)| (usize::from(label) == class, row[class], w)))
     };
+    let against_benign = |class: usize, benign: u16| {
+        let two =
+            rows().filter(|((label, _), _)| **label == benign || usize::from(**label) == class);
+        Ranking::new(two.map(|((&label, row), &w)| (usize::from(label) == class, row[class], w)))
+    };
     let attack = |benign: u16| {
         let score = |row: &[f32]| 1.0 - row[usize::from(benign)];
         Ranking::new(rows().map(|((&label, row), &w)| (label != benign, score(row), w)))
@@ -154,6 +162,11 @@ pub fn judge(
         one_against_rest: (0..classes)
             .map(|class| Detection::new(&against_rest(class), false_alarm_rates))
             .collect(),
+        against_benign: benign.map_or_else(Vec::new, |benign| {
+            (0..classes)
+                .map(|class| Detection::new(&against_benign(class, benign), false_alarm_rates))
+                .collect()
+        }),
         classes: (0..classes).map(|class| confusion.class(class)).collect(),
         macro_average: confusion.macro_average(),
         accuracy: confusion.accuracy(),

@@ -164,3 +164,23 @@ fn short(value: f32) -> String {
         format!("{value:.2}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_model_that_is_built_in_fits_the_features() {
+        let scorer = Scorer::of(None).unwrap_or_else(|error| panic!("{error}"));
+        let card = scorer.ensemble.card();
+        assert_eq!(card.feature_set, features::SET);
+        assert_eq!(card.classes, Family::ALL.map(Family::name));
+        assert!(
+            card.operating_points
+                .iter()
+                .any(|point| point.name == OPERATING_POINTS[0])
+        );
+        // A row of a flow that has not begun is no attack.
+        assert_eq!(scorer.find(&[0.0; COUNT]), None);
+    }
+}

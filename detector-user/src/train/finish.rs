@@ -31,8 +31,9 @@ pub struct Unseen<'a> {
 }
 
 /// Fits the calibration to unseen rows' scores and writes it into the model's card, with the
-/// thresholds at the given false-alarm rates (name and rate, 0 to 1) and the metrics of the
-/// calibrated scores, whose names begin with `prefix`. Measures that depend on the scale
+/// thresholds at the given false-alarm rates (name and rate, 0 to 1; of the benign rows where a
+/// class is benign, else of all others) and the metrics of the calibrated scores, whose names
+/// begin with `prefix`. Measures that depend on the scale
 /// (log-loss, Brier, calibration error) are of the rows the calibration was fitted to and so
 /// flatter it.
 ///
@@ -68,14 +69,18 @@ pub fn finish(
 
     let mut card = ensemble.card().clone();
     card.calibration = curves;
+    let detections = if benign.is_some() {
+        &report.against_benign
+    } else {
+        &report.one_against_rest
+    };
     card.operating_points = false_alarm_rates
         .iter()
         .enumerate()
         .map(|(place, (name, rate))| OperatingPoint {
             name: (*name).to_owned(),
             false_alarm_rate: *rate,
-            thresholds: report
-                .one_against_rest
+            thresholds: detections
                 .iter()
                 .map(|class| class.at_false_alarm_rates[place].threshold)
                 .collect(),
@@ -114,8 +119,14 @@ fn metrics(report: &Report, rates: &[(&str, f64)]) -> Vec<(String, f64)> {
     if let Some(attack) = &report.attack {
         detection("attack_", attack);
     }
-    for (class, of_class) in report.one_against_rest.iter().enumerate() {
-        detection(&format!("class_{class}_"), of_class);
+    let of_classes = [
+        ("class_", &report.one_against_rest),
+        ("benign_or_class_", &report.against_benign),
+    ];
+    for (prefix, of_classes) in of_classes {
+        for (class, of_class) in of_classes.iter().enumerate() {
+            detection(&format!("{prefix}{class}_"), of_class);
+        }
     }
     all
 }

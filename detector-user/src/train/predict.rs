@@ -44,7 +44,8 @@ pub fn predict(
 }
 
 /// The probabilities (rows × classes) that each row of a table gets from a forest trained
-/// without the row's fold, and so without its group. `folds_wanted` forests are trained.
+/// without the row's fold, and so without its group. `folds_wanted` forests are trained;
+/// `progress` is called after each tree of each.
 ///
 /// # Errors
 /// [`TrainError`], also where there are too few groups.
@@ -52,6 +53,7 @@ pub fn out_of_fold(
     table: &Table,
     folds_wanted: usize,
     options: &ForestOptions,
+    progress: &(dyn Fn() + Sync),
 ) -> Result<Vec<f32>, TrainError> {
     let fold_of = folds(table.groups(), table.labels(), folds_wanted, options.seed)?;
     let classes = table.classes();
@@ -61,7 +63,7 @@ pub fn out_of_fold(
             .all_rows()
             .into_iter()
             .partition(|&row| usize::from(fold_of[row as usize]) == fold);
-        let trained = train_forest(table, &kept, options, &|| ())?;
+        let trained = train_forest(table, &kept, options, progress)?;
         let scores = predict(&trained.ensemble, table, &held, options.threads)?;
         for (row, scores) in held.iter().zip(scores.chunks(classes)) {
             probabilities[*row as usize * classes..][..classes].copy_from_slice(scores);

@@ -168,6 +168,15 @@ impl Table {
         &self.columns[feature * rows..][..rows]
     }
 
+    /// Makes a feature's values missing in every row.
+    ///
+    /// # Panics
+    /// Where there is no such feature.
+    pub fn forget(&mut self, feature: usize) {
+        let rows = self.rows();
+        self.columns[feature * rows..][..rows].fill(f32::NAN);
+    }
+
     /// Writes a row's values, one a feature.
     ///
     /// # Panics

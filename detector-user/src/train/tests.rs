@@ -337,7 +337,7 @@ fn a_finished_model_keeps_its_false_alarm_rates() {
     let fresh = table(4_000, 6, 12);
     let scores = predict(&model, &fresh, &fresh.all_rows(), 2).unwrap();
     let threshold = card.operating_points[0].thresholds[1].unwrap();
-    let others = || (0..4_000).filter(|&row| fresh.labels()[row] != 1);
+    let others = || (0..4_000).filter(|&row| fresh.labels()[row] == 0);
     let alarms = others()
         .filter(|row| scores[row * 3 + 1] >= threshold)
         .count();
@@ -383,7 +383,7 @@ fn folds_keep_groups_whole_and_spread_classes() {
 #[test]
 fn out_of_fold_scores_are_of_rows_not_seen() {
     let table = table(2_000, 5, 9);
-    let scores = out_of_fold(&table, 4, &options()).unwrap();
+    let scores = out_of_fold(&table, 4, &options(), &|| ()).unwrap();
     let sums = scores.chunks(3).map(|row| row.iter().sum::<f32>());
     assert!(sums.into_iter().all(|sum| (sum - 1.0).abs() < 1e-5));
     let accuracy = right(table.labels(), &scores, 3);

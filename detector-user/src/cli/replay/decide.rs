@@ -82,7 +82,11 @@ impl Summary {
 /// # Errors
 /// [`ReplayError`].
 pub(super) fn run(args: &Args) -> Result<(), ReplayError> {
-    let scorer: Option<Arc<Scorer>> = None;
+    let scorer = if args.no_model {
+        None
+    } else {
+        Some(Arc::new(Scorer::of(args.model.as_deref())?))
+    };
     let policy = Policy::default();
     let captures = Captures::of(&args.files);
     let mut out = Destination::open(args.output.output.as_deref())?;

@@ -1,0 +1,92 @@
+//! The model that is built in: from the shared captures, by the detector's own extractor and trainer.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::tool;
+
+/// How it is trained. Chosen by its recall on captures held out, and by replaying such.
+const TRAINING: [&str; 14] = [
+    "--name",
+    "default",
+    "--version",
+    env!("CARGO_PKG_VERSION"),
+    "--learner",
+    "forest",
+    "--trees",
+    "80",
+    "--depth-max",
+    "12",
+    "--leaf-weight-min",
+    "5",
+    "--seed",
+    "1",
+];
+
+/// Make the model that is built in.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Directory of the shared captures [default: ../shared/data/pcap]
+    #[arg(long, value_name = "DIRECTORY")]
+    captures: Option<PathBuf>,
+    /// Where to write model.bin, README.md and metrics.json [default: models/default]
+    #[arg(long, value_name = "DIRECTORY")]
+    output: Option<PathBuf>,
+}
+
+/// Builds the detector, extracts rows, trains, and writes the model, its card and its figures.
+///
+/// # Errors
+/// Where a step fails.
+pub fn run(args: &Args) -> Result<()> {
+    let root = tool::root();
+    let captures = (args.captures.clone()).unwrap_or_else(|| root.join("../shared/data/pcap"));
+    if !captures.is_dir() {
+        bail!(
+            "there are no shared captures at {}: name their directory with --captures",
+            captures.display()
+        );
+    }
+    let folder = root.join("models/default");
+    let output = args.output.clone().unwrap_or_else(|| folder.clone());
+    tool::run(
+        Command::new("cargo")
+            .args(["build", "--release", "--package", "detector-user"])
+            .current_dir(root),
+    )?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let detector = target.join("release/detector");
+    let rows = target.join("default-model-rows.parquet");
+    tool::run(
+        Command::new(&detector)
+            .arg("extract")
+            .arg(&captures)
+            .arg("--labels")
+            .arg(folder.join("labels.toml"))
+            .arg("--output")
+            .arg(&rows),
+    )?;
+    tool::run(
+        Command::new(&detector)
+            .arg("train")
+            .arg(&rows)
+            .args(TRAINING)
+            .arg("--output")
+            .arg(output.join("model.bin"))
+            .arg("--card")
+            .arg(output.join("README.md"))
+            .arg("--metrics")
+            .arg(output.join("metrics.json")),
+    )?;
+    let bytes = std::fs::metadata(output.join("model.bin"))
+        .context("the model was not written")?
+        .len();
+    eprintln!(
+        "xtask: {} ({} KiB); build again to have it built in",
+        output.join("model.bin").display(),
+        bytes / 1024
+    );
+    Ok(())
+}
