@@ -19,7 +19,7 @@ pub mod map {
     pub const ETHERTYPES: &str = "ETHERTYPES";
     /// `ARRAY` of [`crate::service::ServiceCounters`]: for each CPU [`super::SERVICE_SLOTS`], direct-mapped.
     pub const SERVICES: &str = "SERVICES";
-    /// `ARRAY` of `u32`: see [`crate::doorkeeper`].
+    /// `ARRAY` of [`crate::doorkeeper::Line`].
     pub const DOORKEEPER: &str = "DOORKEEPER";
     /// `ARRAY` of one [`crate::config::Control`].
     pub const CONTROL: &str = "CONTROL";

@@ -9,6 +9,7 @@ use crate::{
     addresses::AddressSet,
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, EVENTS, FATES, Tally},
+    doorkeeper::Line,
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
@@ -43,6 +44,7 @@ pod! {
     Periods: 2 * 8 + 8 * 4;
     Set: 8 * 8;
     Doors: 16 * 4;
+    Line: 16 * 4;
     AddressSet: 8 * 8;
     Tally: 16;
     Counters: FATES * 16 + EVENTS * 8 + Malformed::ALL.len() * 8;

@@ -7,6 +7,7 @@ use detector_common::{
     addresses::{self, AddressSet},
     config::{Control, feature},
     counters::{Counters, Event, Fate},
+    doorkeeper,
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
@@ -314,11 +315,12 @@ impl Maps for Kernel {
     }
     #[inline(always)]
     fn knock(&self, place: u32, fingerprint: u32) -> bool {
-        let Some(door) = DOORKEEPER.get_ptr_mut(place) else {
+        let Some(doors) = DOORKEEPER.get_ptr_mut(place / doorkeeper::PLACES) else {
             return false;
         };
         // SAFETY: the map's entry; a lost race costs one admission.
         unsafe {
+            let door = addr_of_mut!((*doors).fingerprints[(place % doorkeeper::PLACES) as usize]);
             let there = read_volatile(door) == fingerprint;
             if !there {
                 write_volatile(door, fingerprint);

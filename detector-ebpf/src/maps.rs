@@ -10,6 +10,7 @@ use detector_common::{
     addresses::{self, AddressSet},
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, Tally},
+    doorkeeper,
     key::{Address, FlowKey},
     packet::Packet,
     periods::Periods,
@@ -63,8 +64,10 @@ pub static ETHERTYPES: Array<Tally> = Array::with_max_entries(1 << 16, BPF_F_MMA
 #[map]
 pub static SERVICES: Array<ServiceCounters> =
     Array::with_max_entries(abi::SERVICE_SLOTS, BPF_F_MMAPABLE);
+/// Nobody maps it: a mappable array begins on a page, so that an entry is one cache line.
 #[map]
-pub static DOORKEEPER: Array<u32> = Array::with_max_entries(abi::FLOW_SLOTS_MIN, 0);
+pub static DOORKEEPER: Array<doorkeeper::Line> =
+    Array::with_max_entries(doorkeeper::lines(abi::FLOW_SLOTS_MIN), BPF_F_MMAPABLE);
 
 #[map]
 pub static CONTROL: Array<Control> = Array::with_max_entries(1, BPF_F_MMAPABLE);
@@ -96,7 +99,7 @@ pub static SIGNATURE_BITS: Array<u64> = Array::with_max_entries(field::WORDS, BP
 #[map]
 pub static SIGNATURES: Array<Signature> =
     Array::with_max_entries(abi::SIGNATURES_MAX, BPF_F_MMAPABLE);
-/// Nobody maps it: a mappable array begins on a page, so that a set is one line.
+/// Mappable as [`DOORKEEPER`] is.
 #[map]
 pub static RETURNING: Array<Doors> = Array::with_max_entries(abi::RETURNING_SETS, BPF_F_MMAPABLE);
 #[map]

@@ -9,10 +9,16 @@ use detector_common::{
     set::{self, Class, WAYS},
 };
 
-use crate::wire::tables::Tables;
+use crate::wire::{mapping::Cache, tables::Tables};
 
 /// Tries for a copy of a record that no CPU wrote meanwhile.
 const COPY_TRIES: u32 = 1000;
+
+/// Sets between the one that is read and those whose records are fetched from memory, and from there
+/// into the first cache. Measured in one run at 1 M flows in a table of 2 Mi: without 41 ns a flow, one set
+/// ahead 23, four ahead (into the second cache) and one 17.
+const SETS_AHEAD_FAR: u32 = 4;
+const SETS_AHEAD_NEAR: u32 = 1;
 
 /// Words of a record, and of one that has no backward direction.
 const RECORD_WORDS: usize = size_of::<FlowRecord>() / 8;
@@ -56,6 +62,20 @@ pub enum Which {
     Held,
 }
 
+impl Which {
+    /// Whether a way with this word is visited.
+    #[inline]
+    fn takes(self, word: u64) -> bool {
+        match self {
+            Self::Live => set::is_live(word),
+            Self::SeenSince(time) => {
+                set::is_live(word) && set::last_seen(word).wrapping_sub(time) < 1 << 31
+            }
+            Self::Held => set::class(word) != Class::EMPTY,
+        }
+    }
+}
+
 impl Tables {
     /// Visits the flows.
     pub fn scan(&self, which: Which, mut visit: impl FnMut(&Snapshot)) -> Pass {
@@ -66,6 +86,8 @@ impl Tables {
             record: FlowRecord::default(),
         };
         for index in 0..self.sets.len() {
+            self.prefetch(index + SETS_AHEAD_FAR, which, Cache::Second);
+            self.prefetch(index + SETS_AHEAD_NEAR, which, Cache::First);
             for (way, word) in self.sets.words(index).iter().enumerate() {
                 let word = word.load(Ordering::Acquire);
                 let class = set::class(word);
@@ -78,14 +100,7 @@ impl Tables {
                     }
                     _ => pass.flows += 1,
                 }
-                let wanted = match which {
-                    Which::Live => set::is_live(word),
-                    Which::SeenSince(time) => {
-                        set::is_live(word) && set::last_seen(word).wrapping_sub(time) < 1 << 31
-                    }
-                    Which::Held => true,
-                };
-                if !wanted {
+                if !which.takes(word) {
                     continue;
                 }
                 snapshot.way = index * WAYS + way as u32;
@@ -98,6 +113,21 @@ impl Tables {
             }
         }
         pass
+    }
+
+    /// Has the records that a set leads to brought near. The scan goes by sets, whose live ways
+    /// are anywhere in their two KiB: no hardware guesses which lines it will want, nor the page after.
+    #[inline(always)]
+    fn prefetch(&self, index: u32, which: Which, into: Cache) {
+        if index >= self.sets.len() {
+            return;
+        }
+        for (way, word) in self.sets.words(index).iter().enumerate() {
+            if which.takes(word.load(Ordering::Relaxed)) {
+                let way = index * WAYS + way as u32;
+                self.records.prefetch(way, ONE_WAY_WORDS, into);
+            }
+        }
     }
 
     /// Copies a record; `false` where some CPU was writing it at each try.

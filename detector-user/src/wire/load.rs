@@ -10,6 +10,7 @@ use detector_common::{
     abi::{self, map, program},
     addresses,
     config::{Control, ProgramConfig, feature},
+    doorkeeper,
     key::HashSeed,
 };
 
@@ -173,7 +174,7 @@ impl Loader<'_> {
             allowed: format!("at most {} on {cpus} CPUs", u32::MAX / cpus),
         })?;
         let address_sets = addresses::sets_for(self.settings.verdict_slots);
-        // An array's entry takes eight bytes at least: one door for two slots.
+        // More doors remember longer, and let in more of a flood whose sources come round.
         let doors = slots / 2;
         let mut features = self.settings.features;
         if !cfg!(target_arch = "x86_64") {
@@ -197,7 +198,7 @@ impl Loader<'_> {
             .map_max_entries(map::SETS, slots / detector_common::set::WAYS)
             .map_max_entries(map::RECORDS, slots)
             .map_max_entries(map::PERIODS, slots)
-            .map_max_entries(map::DOORKEEPER, doors)
+            .map_max_entries(map::DOORKEEPER, doorkeeper::lines(doors))
             .map_max_entries(map::VERDICTS, self.settings.verdict_slots)
             .map_max_entries(map::SERVICES, abi::SERVICE_SLOTS * cpus)
             .map_max_entries(map::HITS, hits)

@@ -24,6 +24,15 @@ pub enum Access {
     Write,
 }
 
+/// Which cache something is brought into before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cache {
+    /// The nearest: for what is read next.
+    First,
+    /// The next: for what is read after that.
+    Second,
+}
+
 /// A mapped array of `T`, whose size is a multiple of eight bytes.
 pub struct Mapping<T> {
     base: NonNull<AtomicU64>,
@@ -103,6 +112,31 @@ impl<T: Pod> Mapping<T> {
                 self.base.as_ptr().add(index as usize * Self::WORDS),
                 Self::WORDS,
             )
+        }
+    }
+
+    /// Has the first `count` words of an entry brought into a cache. Nothing happens where
+    /// the compiler has no way to.
+    ///
+    /// # Panics
+    /// Where there is no such entry, or it has fewer words.
+    #[inline(always)]
+    pub fn prefetch(&self, index: u32, count: usize, into: Cache) {
+        for line in self.words(index)[..count].chunks(64 / 8) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+                let line = line.as_ptr().cast();
+                // SAFETY: hints, which read and write nothing.
+                unsafe {
+                    match into {
+                        Cache::First => _mm_prefetch::<_MM_HINT_T0>(line),
+                        Cache::Second => _mm_prefetch::<_MM_HINT_T1>(line),
+                    }
+                }
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = (line, into);
         }
     }
 

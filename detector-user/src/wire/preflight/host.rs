@@ -169,7 +169,7 @@ fn bytes_needed(cpus: u64) -> u64 {
         u64::from(settings.verdict_slots),
     );
     let size = |bytes: usize| bytes as u64;
-    flows * (size(abi::FLOW_SLOT_BYTES) + 4)
+    flows * (size(abi::FLOW_SLOT_BYTES) + 2)
         + verdicts * (size(size_of::<detector_common::verdict::Verdict>()) + 64)
         + u64::from(addresses::sets_for(abi::VERDICT_SLOTS_DEFAULT)) * size(size_of::<AddressSet>())
         + cpus
