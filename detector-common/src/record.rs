@@ -105,7 +105,7 @@ pub struct FlowRecord {
     pub forward_data_packets: u32,
     /// TCP window of the first forward packet.
     pub forward_window: u16,
-    /// First TCP window above 0 seen backward.
+    /// TCP window of the last backward packet: CICFlowMeter's initial window is that.
     pub backward_window: u16,
     /// Smallest transport header forward, bytes.
     pub forward_header_min: u8,
@@ -365,9 +365,7 @@ impl FlowRecord {
             }
             Toward::Backward => {
                 self.state |= state::BACKWARD_SEEN;
-                if self.backward_window == 0 {
-                    self.backward_window = packet.window;
-                }
+                self.backward_window = packet.window;
             }
         }
         if flags & !(tcp::ACK | tcp::PSH) != 0 {

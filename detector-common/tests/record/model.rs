@@ -308,7 +308,7 @@ pub fn expected(sent: &[Sent]) -> Vec<(FlowRecord, Option<Periods>)> {
                     .iter()
                     .filter(|w| !w.forward)
                     .map(|w| w.window)
-                    .find(|w| *w > 0)
+                    .next_back()
                     .unwrap_or(0),
                 forward_header_min: ahead().map(|w| w.header_bytes).min().unwrap_or(0),
                 reserved: 0,

@@ -165,7 +165,7 @@ fn syn_and_ack_first_count_as_the_answer() {
 }
 
 #[test]
-fn windows_are_the_first_forward_and_the_first_backward_above_zero() {
+fn windows_are_the_first_forward_and_the_last_backward() {
     let window = |mut sent: Sent, window| {
         sent.packet.window = window;
         sent
@@ -178,7 +178,7 @@ fn windows_are_the_first_forward_and_the_first_backward_above_zero() {
         window(at(4, '<', ACK, 0), 700),
     ];
     let record = flows(&sent)[0];
-    assert_eq!((record.forward_window, record.backward_window), (0, 600));
+    assert_eq!((record.forward_window, record.backward_window), (0, 700));
 }
 
 #[test]

@@ -91,8 +91,8 @@ mod tests {
         };
         let mut told = 0;
         for n in 0..200u64 {
-            let crowded = crowds.add((key, spread(n)), Family::AppDos, 50.0, 1 + n * 1_000);
-            assert_eq!(crowded.is_some(), n >= 49, "{n}");
+            let crowded = crowds.add((key, spread(n)), Family::AppDos, 50.5, 1 + n * 100);
+            assert_eq!(crowded.is_some(), n >= 50, "{n}");
             told += u32::from(crowded.is_some_and(|crowded| crowded.new));
         }
         assert_eq!(told, 1);

@@ -365,7 +365,7 @@ const SHARED: [Column; 10] = [
     column!(
         "backward_window_bytes",
         U16,
-        "First TCP window above 0 backward, unscaled",
+        "TCP window of the last packet backward, unscaled",
         |f| number(f.record.backward_window)
     ),
 ];
