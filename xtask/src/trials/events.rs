@@ -73,17 +73,19 @@ impl Alert {
     /// In a sentence.
     pub(super) fn sentence(&self) -> String {
         let score = self.score.map(|score| format!(" ({score:.2})"));
+        let target = match self.target.as_str() {
+            "" => String::new(),
+            target => format!(" on {target}"),
+        };
+        let not = match VERDICTS.contains(&self.action.as_str()) && !self.enforced {
+            true => " (not enforced)",
+            false => "",
+        };
         format!(
-            "{}{}: {} on {}{}: {}",
+            "{}{}: {}{target}{not}: {}",
             self.family,
             score.unwrap_or_default(),
             self.action,
-            self.target,
-            if self.enforced || !self.is_of_attack() {
-                ""
-            } else {
-                ", not enforced"
-            },
             self.reason
         )
     }
