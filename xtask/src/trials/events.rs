@@ -130,7 +130,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<Alert>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the agent's events in {}", path.display()))?;
     let mut alerts = Vec::new();
-    for line in text.lines() {
+    // What has no end yet is being written.
+    let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+    for line in whole.lines() {
         alerts.extend(parse(line).with_context(|| format!("an event of the agent: {line}"))?);
     }
     Ok(alerts)
