@@ -164,7 +164,19 @@ pub fn perform(
     let begin = Instant::now();
     let stop = Stop::hold();
     say(introduction);
-    let (summaries, outcomes) = try_all(scenarios, repeat, common, &binary, &stop)?;
+    let mut results = Results::default();
+    let done = results.fill(scenarios, repeat, common, &binary, &stop);
+    let Results {
+        summaries,
+        outcomes,
+    } = results;
+    if let Err(error) = done {
+        // What was measured until then is not lost.
+        if !summaries.is_empty() {
+            show::table(&summaries);
+        }
+        return Err(error);
+    }
     show::table(&summaries);
     let failed = show::checks(&summaries);
     say("  ok     after each trial: no namespace, no mount, no folder and no process was left");
@@ -184,47 +196,62 @@ pub fn perform(
     }
 }
 
-fn try_all(
-    scenarios: &[&'static Scenario],
-    repeat: u32,
-    common: &Common,
-    binary: &Path,
-    stop: &Stop,
-) -> Result<(Vec<Summary>, Vec<Outcome>)> {
-    let captures = common
-        .captures
-        .clone()
-        .unwrap_or_else(|| tool::root().join(CAPTURES));
-    let (mut summaries, mut all) = (Vec::new(), Vec::new());
-    for (n, scenario) in scenarios.iter().enumerate() {
-        let ready = Ready::new(scenario, &captures)?;
-        let (number, count) = (n + 1, scenarios.len());
-        say(&format!(
-            "\n── {number} of {count}: {} ──\n{}\n  [{}]",
-            scenario.name, scenario.story, ready.told
-        ));
-        let mut outcomes = Vec::new();
-        for trial in 1..=repeat {
-            let is_last = (number, trial) == (count, repeat);
-            if repeat > 1 {
-                say(&format!("  trial {trial} of {repeat}"));
+/// What came of the trials so far.
+#[derive(Default)]
+struct Results {
+    summaries: Vec<Summary>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Results {
+    /// Tries scenarios. After a failure it holds what came of the trials before.
+    fn fill(
+        &mut self,
+        scenarios: &[&'static Scenario],
+        repeat: u32,
+        common: &Common,
+        binary: &Path,
+        stop: &Stop,
+    ) -> Result<()> {
+        let captures = common
+            .captures
+            .clone()
+            .unwrap_or_else(|| tool::root().join(CAPTURES));
+        for (n, scenario) in scenarios.iter().enumerate() {
+            let ready = Ready::new(scenario, &captures)?;
+            let (number, count) = (n + 1, scenarios.len());
+            say(&format!(
+                "\n── {number} of {count}: {} ──\n{}\n  [{}]",
+                scenario.name, scenario.story, ready.told
+            ));
+            let mut outcomes = Vec::new();
+            let done = (1..=repeat).try_for_each(|trial| -> Result<()> {
+                if repeat > 1 {
+                    say(&format!("  trial {trial} of {repeat}"));
+                }
+                let is_last = (number, trial) == (count, repeat);
+                let seconds = if is_last { common.keep_going_s } else { 0 };
+                let props = Props {
+                    binary,
+                    stop,
+                    logs: common.logs.as_deref(),
+                    keep_going: Duration::from_secs(seconds),
+                };
+                let name = format!("{}-{trial}", scenario.name);
+                let outcome = props.in_a_laboratory(scenario, &ready, &name)?;
+                show::tell(&outcome);
+                outcomes.push(outcome);
+                Ok(())
+            });
+            if !outcomes.is_empty() {
+                self.summaries
+                    .push(Summary::new(scenario, ready.genuine, &outcomes));
+                self.outcomes.append(&mut outcomes);
             }
-            let seconds = if is_last { common.keep_going_s } else { 0 };
-            let props = Props {
-                binary,
-                stop,
-                logs: common.logs.as_deref(),
-                keep_going: Duration::from_secs(seconds),
-            };
-            let name = format!("{}-{trial}", scenario.name);
-            let outcome = props.in_a_laboratory(scenario, &ready, &name)?;
-            show::tell(&outcome);
-            outcomes.push(outcome);
+            done?;
         }
-        summaries.push(Summary::new(scenario, ready.genuine, &outcomes));
-        all.append(&mut outcomes);
+        Ok(())
     }
-    Ok((summaries, all))
 }
 
 impl Props<'_> {

@@ -24,8 +24,9 @@ use super::{Lab, Namespace, SERVER, SERVER6, complain};
 /// Pages a second that are asked for, all clients together.
 pub const PAGES_PER_SECOND: u32 = 100;
 
-/// Workers with a new connection for each page: so many that requests are sent on time while others wait.
-const SHORT: u32 = 16;
+/// Workers with a new connection for each page: so many that each request is sent on time, though all others wait for as
+/// long as they may.
+const SHORT: u32 = PAGES_PER_SECOND / 2 * TIMEOUT.as_secs() as u32;
 /// Workers that keep a connection.
 const KEPT: u32 = 8;
 /// Workers that download.
@@ -248,7 +249,8 @@ impl Task {
         let mut due = self.begin;
         while !ended.load(Ordering::Relaxed) {
             thread::sleep(due.saturating_duration_since(Instant::now()));
-            let latency = self.caller.ask().ok().map(|()| due.elapsed());
+            let answered = self.caller.ask().is_ok();
+            let latency = Some(due.elapsed()).filter(|latency| answered && *latency <= TIMEOUT);
             note(due, latency);
             due += self.interval;
             // Pieces follow one another; they are not due while another one comes.

@@ -100,9 +100,8 @@ impl Recipe {
             }
             Transport::Udp => {
                 let (least, most) = self.payload;
-                let payload: Vec<u8> = (0..dice.between(least, most))
-                    .map(|_| dice.roll() as u8)
-                    .collect();
+                let length = dice.between(least, most);
+                let payload = dice.bytes(length.into());
                 let length = (payload.len() as u16 + 8).to_be_bytes();
                 [&ports.concat()[..], &length, &[0, 0], &payload].concat()
             }
@@ -156,6 +155,15 @@ impl Dice {
         n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         n ^ (n >> 31)
+    }
+
+    fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(count + 7);
+        while bytes.len() < count {
+            bytes.extend_from_slice(&self.roll().to_le_bytes());
+        }
+        bytes.truncate(count);
+        bytes
     }
 
     fn between(&mut self, least: u16, most: u16) -> u16 {

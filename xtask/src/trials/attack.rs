@@ -56,12 +56,12 @@ impl Ready {
                     let why = format!("CRAFTED, for there is no {}", path.display());
                     (stand_in.craft(), why)
                 };
-                let told = rate(frames.len(), *per_second, &whence);
+                let told = rate(frames.len(), *per_second, scenario.lasts_s, &whence);
                 (frames, told)
             }
             Attack::Crafted { recipe, per_second } => {
                 let frames = recipe.craft();
-                let told = rate(frames.len(), *per_second, "crafted");
+                let told = rate(frames.len(), *per_second, scenario.lasts_s, "crafted");
                 (frames, told)
             }
             Attack::Tool(line) => (Vec::new(), line.join(" ")),
@@ -107,8 +107,12 @@ impl Ready {
     }
 }
 
-fn rate(packets: usize, per_second: u32, whence: &str) -> String {
-    format!("{packets} packets, {whence}, over and over at {per_second} a second")
+fn rate(packets: usize, per_second: u32, lasts_s: u64, whence: &str) -> String {
+    let again = match u64::from(per_second) * lasts_s > packets as u64 {
+        true => ", over and over",
+        false => "",
+    };
+    format!("{packets} packets, {whence}, at {per_second} a second{again}")
 }
 
 impl Running {

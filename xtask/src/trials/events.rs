@@ -73,17 +73,19 @@ impl Alert {
     /// In a sentence.
     pub(super) fn sentence(&self) -> String {
         let score = self.score.map(|score| format!(" ({score:.2})"));
+        let target = match self.target.as_str() {
+            "" => String::new(),
+            target => format!(" on {target}"),
+        };
+        let not = match VERDICTS.contains(&self.action.as_str()) && !self.enforced {
+            true => " (not enforced)",
+            false => "",
+        };
         format!(
-            "{}{}: {} on {}{}: {}",
+            "{}{}: {}{target}{not}: {}",
             self.family,
             score.unwrap_or_default(),
             self.action,
-            self.target,
-            if self.enforced || !self.is_of_attack() {
-                ""
-            } else {
-                ", not enforced"
-            },
             self.reason
         )
     }
@@ -128,7 +130,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<Alert>> {
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the agent's events in {}", path.display()))?;
     let mut alerts = Vec::new();
-    for line in text.lines() {
+    // What has no end yet is being written.
+    let (whole, _) = text.rsplit_once('\n').unwrap_or_default();
+    for line in whole.lines() {
         alerts.extend(parse(line).with_context(|| format!("an event of the agent: {line}"))?);
     }
     Ok(alerts)

@@ -8,14 +8,18 @@ use crate::lab::traffic::{PACKETS_MAX, Turn};
 
 /// Packets a second of a flood.
 const FLOOD_PER_SECOND: u32 = 40_000;
-/// Packets a second of an amplification, whose packets are large.
+/// Packets a second of the captured flood: it has no more of them, and its sources came but once.
+const CAPTURED_PER_SECOND: u32 = 9_000;
+/// Packets a second of an amplification, whose packets are large. They come again and again, as reflectors do.
 const AMPLIFICATION_PER_SECOND: u32 = 20_000;
 /// How long an attack lasts that would go on by itself.
 const LASTS_S: u64 = 4;
 /// How long an attack may last that ends by itself.
-const ENDS_S: u64 = 6;
+const ENDS_S: u64 = 5;
 /// How long an attack lasts that needs time to do harm.
 const SLOW_S: u64 = 8;
+/// How long passwords are guessed by SSH: a connection takes six guesses, of two seconds and more each.
+const GUESSING_S: u64 = 12;
 /// The host in StopDDoS's captures.
 const STOPDDOS: Ipv4Addr = Ipv4Addr::new(10, 10, 10, 10);
 const TCP: u8 = 6;
@@ -103,13 +107,13 @@ const SCAN: Scenario = Scenario {
 };
 
 const GUESSING: Scenario = Scenario {
-    lasts_s: SLOW_S,
+    lasts_s: GUESSING_S,
     must: Must::Alert,
     family: Some("brute-force"),
     ..ATTACK
 };
 
-/// A SYN flood from forged sources, as `hping3 --syn --rand-source` sends it.
+/// A SYN flood from forged sources, as `hping3 --syn --rand-source` sends it: no source comes twice while it lasts.
 const SYNS: Recipe = Recipe {
     transport: Transport::Syn,
     sources: Sources::Random,
@@ -119,12 +123,11 @@ const SYNS: Recipe = Recipe {
     count: PACKETS_MAX as u32,
 };
 
-/// Datagrams from forged sources. As many as are sent in a run would be much memory.
+/// Datagrams from forged sources.
 const DATAGRAMS: Recipe = Recipe {
     transport: Transport::Udp,
     port: Ports::One(27_015),
-    payload: (64, 512),
-    count: 50_000,
+    payload: (32, 256),
     ..SYNS
 };
 
@@ -214,7 +217,6 @@ pub static ALL: [Scenario; 18] = [
         attack: Attack::Crafted {
             recipe: Recipe {
                 sources: Sources::Random6,
-                count: 100_000,
                 ..SYNS
             },
             per_second: FLOOD_PER_SECOND,
@@ -233,7 +235,7 @@ pub static ALL: [Scenario; 18] = [
                 protocol: TCP,
                 port: Some(80),
             },
-            per_second: FLOOD_PER_SECOND,
+            per_second: CAPTURED_PER_SECOND,
             stand_in: Recipe {
                 count: 40_000,
                 ..SYNS
@@ -333,6 +335,7 @@ pub static ALL: [Scenario; 18] = [
             "-t",
             "8",
         ]),
+        lasts_s: SLOW_S,
         ..GUESSING
     },
     Scenario {

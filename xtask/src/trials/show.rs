@@ -20,8 +20,8 @@ const LEGEND: &str = "
 ALERT, DROP: from the attack's first packet on the wire to the first alert and to the first dropped packet; median and
 p99 over the trials. DROPPED: share of the attack's packets dropped from then on, in the worst trial. SERVED: the
 clients' requests that were answered before, during and after the attack, and MS the time their pages took. FALSE:
-verdicts on clients, or that dropped their packets / alerts on them. ALERTS: all, by family; (!) where the expected
-family is not the one that was named in every trial.
+verdicts / alerts on clients, or with no attack about / packets of clients that were dropped. ALERTS: all, by family;
+(!) where the expected family was not named in every trial.
 ";
 
 /// What happened in one trial.
@@ -68,6 +68,10 @@ pub(super) fn tell(outcome: &Outcome) {
     }
     for note in &outcome.notes {
         lines.push(format!("{:>9}  {note}", ""));
+    }
+    if outcome.client_packets_dropped > 0 {
+        let dropped = outcome.client_packets_dropped;
+        lines.push(format!("{:>9}  {dropped} packets of CLIENTS dropped", ""));
     }
     for wrong in &outcome.false_verdicts {
         lines.push(format!("{:>9}  FALSE VERDICT: {wrong}", ""));
@@ -134,7 +138,10 @@ fn row(summary: &Summary) -> [String; 12] {
         each(|served| format!("{:.1}", served.share() * 100.0)),
         each(|served| number(served.page_ms_p50)),
         each(|served| number(served.page_ms_p99)),
-        format!("{}/{}", summary.false_verdicts, summary.false_alerts),
+        format!(
+            "{}/{}/{}",
+            summary.false_verdicts, summary.false_alerts, summary.client_packets_dropped
+        ),
         families(summary),
     ]
 }

@@ -56,6 +56,8 @@ pub(super) struct Summary {
     pub(super) after: Served,
     pub(super) false_verdicts: usize,
     pub(super) false_alerts: usize,
+    /// Packets of clients that verdicts dropped.
+    pub(super) client_packets_dropped: u64,
     pub(super) alerts: BTreeMap<String, usize>,
     pub(super) agent_cpu_median: f64,
     pub(super) checks: Vec<Check>,
@@ -136,6 +138,7 @@ impl Summary {
             after: Served::of(outcomes.iter().map(|one| &one.after)),
             false_verdicts: outcomes.iter().map(|one| one.false_verdicts.len()).sum(),
             false_alerts: outcomes.iter().map(|one| one.false_alerts.len()).sum(),
+            client_packets_dropped: outcomes.iter().map(|one| one.client_packets_dropped).sum(),
             alerts,
             agent_cpu_median: rank(&cpu, 0.5).unwrap_or_default(),
             checks: Vec::new(),
@@ -195,6 +198,14 @@ impl Summary {
             self.false_verdicts == 0,
             format!("{} false verdicts", self.false_verdicts),
         ));
+        // A flood that looks like clients may cost them a packet that they send again: whether they are served decides.
+        if must != Must::Drop {
+            let dropped = self.client_packets_dropped;
+            checks.push(check(
+                dropped == 0,
+                format!("{dropped} packets of clients dropped"),
+            ));
+        }
         checks
     }
 }

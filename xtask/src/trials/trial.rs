@@ -300,10 +300,6 @@ impl Outcome {
             }
             self.verdicts.push(text);
         }
-        if self.client_packets_dropped > 0 {
-            let text = format!("{} packets of clients dropped", self.client_packets_dropped);
-            self.false_verdicts.push(text);
-        }
         Ok(())
     }
 }
