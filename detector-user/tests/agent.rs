@@ -362,3 +362,29 @@ fn a_killed_agent_leaves_its_verdicts_and_the_next_goes_on() {
     assert!(stage.agent.wait().unwrap().success(), "{}", stage.log());
     assert_eq!(stage.verdicts().len(), 2, "they outlive the agent");
 }
+
+#[test]
+fn a_flow_that_closes_is_told_of_once() {
+    let Some(stage) = Stage::new(&["--no-model", "--flow-events"]) else {
+        return;
+    };
+    stage.attacker.within(|| {
+        let raw = Raw::sender("va");
+        let (client, server) = (v4([10, 0, 0, 9], 40_000), v4(SERVER, 80));
+        raw.send(&tcp_frame(client, server, tcp::SYN, &[]));
+        raw.send(&tcp_frame(client, server, tcp::ACK | tcp::PSH, b"GET /"));
+        raw.send(&tcp_frame(client, server, tcp::RST | tcp::ACK, &[]));
+    });
+    let flows = || -> Vec<Value> {
+        let events = stage.events().into_iter();
+        events.filter(|event| event["event_type"] == "flow").collect()
+    };
+    assert!(wait_for(SECONDS, || !flows().is_empty()), "{}", stage.log());
+    std::thread::sleep(Duration::from_millis(500));
+    let flows = flows();
+    assert_eq!(flows.len(), 1, "{flows:?}");
+    assert_eq!(flows[0]["flow"]["pkts_toserver"], 3);
+    assert_eq!(flows[0]["flow"]["reason"], "tcp_close");
+    assert_eq!(flows[0]["dest_port"], 80);
+    assert!(flows[0]["community_id"].as_str().unwrap().starts_with("1:"));
+}

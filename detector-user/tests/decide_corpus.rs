@@ -88,7 +88,11 @@ fn nobody_in_benign_traffic_is_denied() {
                 for alert in &decided.alerts {
                     println!("{folder}/{name}: {alert}");
                 }
-                assert!(decided.verdicts.is_empty(), "{name}: {:?}", decided.verdicts);
+                assert!(
+                    decided.verdicts.is_empty(),
+                    "{name}: {:?}",
+                    decided.verdicts
+                );
             }
         }
     }

@@ -67,6 +67,8 @@ pub struct Config {
     pub model: Option<PathBuf>,
     /// Where events go.
     pub events: Option<String>,
+    /// Whether flows that end are events, too.
+    pub flow_events: bool,
     /// Between two stats events, s; 0: none.
     pub stats_s: u64,
     /// How it is decided.
@@ -80,6 +82,7 @@ impl Default for Config {
             tick_ms: 100,
             model: None,
             events: None,
+            flow_events: false,
             stats_s: 10,
             decide: Policy::default(),
         }

@@ -8,12 +8,15 @@ use std::{
 use detector_common::{
     abi::map,
     counters::{Event, Fate},
-    event::VerdictHit,
+    event::{EndedFlow, VerdictHit},
     record::micros,
     set,
 };
 
-use super::pipeline::{Counts, Pipeline};
+use super::{
+    flow_log::{FlowLog, Reason},
+    pipeline::{Counts, Pipeline},
+};
 use crate::{
     decide::{
         alert::{Act, Decision},
@@ -29,6 +32,7 @@ use crate::{
         own::OwnVerdicts,
         writer::Writer,
     },
+    flow::Flow,
     score::Scorer,
     wire::{
         clock::Clock,
@@ -44,6 +48,9 @@ const COARSE_SLACK: u32 = 2;
 /// First hits of verdicts that one tick tells, at most.
 const HITS_PER_TICK_MAX: usize = 256;
 
+/// Flows that ended in place of another that one tick tells, at most; the others wait in the kernel's ring.
+const ENDED_PER_TICK_MAX: usize = 16_384;
+
 /// What a tick did.
 #[derive(Debug, Default)]
 pub struct Ticked {
@@ -51,6 +58,8 @@ pub struct Ticked {
     pub decisions: Vec<(Decision, bool)>,
     /// Verdicts that were hit for the first time, with their targets.
     pub hits: Vec<(VerdictHit, Listed)>,
+    /// Flows that ended, where they are asked for.
+    pub flows: Vec<(Flow, Reason)>,
     /// What the pass over the table saw.
     pub pass: Pass,
     /// How long the tick took.
@@ -65,6 +74,7 @@ pub struct LiveAgent {
     pipeline: Pipeline,
     own: OwnVerdicts,
     hits: Ring<VerdictHit>,
+    flows: Option<(FlowLog, Ring<EndedFlow>)>,
     enforce: bool,
     last_ns: u64,
     faulty: bool,
@@ -86,6 +96,7 @@ impl LiveAgent {
         let hits = Ring::open(&pins, map::EVENTS)?;
         Ok(Self {
             hits,
+            flows: None,
             pins,
             tables,
             clock,
@@ -95,6 +106,16 @@ impl LiveAgent {
             last_ns: 0,
             faulty: false,
         })
+    }
+
+    /// Tells of flows that end, too.
+    ///
+    /// # Errors
+    /// [`TablesError`] where the kernel's ring of ended flows cannot be opened.
+    pub fn log_flows(&mut self) -> Result<(), TablesError> {
+        let ended = Ring::open(&self.pins, map::ENDED)?;
+        self.flows = Some((FlowLog::default(), ended));
+        Ok(())
     }
 
     /// Reads who is never to be denied.
@@ -136,10 +157,20 @@ impl LiveAgent {
         };
         self.last_ns = now_ns;
         let (pipeline, tables) = (&mut self.pipeline, &self.tables);
+        let mut flows = Vec::new();
+        let mut tell = |flow, reason| flows.push((flow, reason));
+        let mut log = self.flows.as_mut();
         let pass = tables.scan(which, |snapshot| {
+            if let Some((log, _)) = &mut log {
+                log.observe(snapshot, &mut tell);
+            }
             let periods = tables.periods_of(snapshot);
             pipeline.observe(snapshot.way, &snapshot.record, periods.as_ref(), now_us);
         });
+        if let Some((log, ended)) = &mut log {
+            ended.take(ENDED_PER_TICK_MAX, |flow| log.ended(flow, &mut tell));
+            log.look(tables, now_us, &mut tell);
+        }
         let own = &self.own;
         let decisions = self
             .pipeline
@@ -164,6 +195,7 @@ impl LiveAgent {
         }
         Ticked {
             hits: self.first_hits(),
+            flows,
             decisions: done,
             pass,
             took: begun.elapsed(),

@@ -37,6 +37,7 @@ use crate::{
         attach::Request,
         follow::{Follower, Happened, POLL_INTERVAL},
         pins::Pins,
+        tables::TablesError,
     },
 };
 
@@ -59,6 +60,9 @@ pub(super) struct Args {
     /// Where events go, as EVE JSON lines: a file, - for standard output, or unix:PATH
     #[arg(long, env = "DETECTOR_EVENTS", value_name = "PLACE")]
     events: Option<String>,
+    /// Write an event for each flow that ends, too
+    #[arg(long)]
+    flow_events: bool,
     /// Between two ticks, ms
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=10_000))]
     tick_ms: Option<u64>,
@@ -78,6 +82,7 @@ impl Args {
         config.enforce |= self.enforce;
         config.tick_ms = self.tick_ms.unwrap_or(config.tick_ms);
         config.events = self.events.clone().or(config.events);
+        config.flow_events |= self.flow_events;
         config.model = self.model.clone().or(config.model);
         let scorer = if self.no_model {
             Ok(None)
@@ -176,10 +181,7 @@ fn attached(
             if !args.plane.no_floor {
                 attach::write_floor(pins)?;
             }
-            let policy = loaded.config.decide.clone();
-            let agent =
-                LiveAgent::open(Pins::new(pins.root()), policy, None, loaded.config.enforce)?;
-            return Ok(Some(agent));
+            return Ok(Some(open(pins, &loaded.config)?));
         }
         if stop.within(Duration::from_millis(50)) {
             return Ok(None);
@@ -189,6 +191,16 @@ fn attached(
             report::note(&format!("attaching to {}", names.join(", ")));
         }
     }
+}
+
+/// The agent over what is pinned, as configured, with no model yet.
+fn open(pins: &Pins, config: &Config) -> Result<LiveAgent, TablesError> {
+    let policy = config.decide.clone();
+    let mut agent = LiveAgent::open(Pins::new(pins.root()), policy, None, config.enforce)?;
+    if config.flow_events && config.events.is_some() {
+        agent.log_flows()?;
+    }
+    Ok(agent)
 }
 
 fn tell(one: Happened, request: &Request) -> Result<(), Failure> {
@@ -286,6 +298,9 @@ impl Running<'_> {
         self.last_pass = ticked.pass;
         let epoch_us = epoch_us(now_ns);
         if let Some(sink) = &self.sink {
+            for (flow, reason) in &ticked.flows {
+                sink.line(eve::flow(flow, *reason, epoch_us));
+            }
             for (hit, verdict) in &ticked.hits {
                 sink.line(eve::first_hit(hit, verdict, epoch_us));
             }
@@ -311,13 +326,7 @@ impl Running<'_> {
         }
         let plane = plane_of(self.pins);
         if plane != self.plane && plane.is_some() {
-            let policy = self.config.decide.clone();
-            match LiveAgent::open(
-                Pins::new(self.pins.root()),
-                policy,
-                None,
-                self.config.enforce,
-            ) {
+            match open(self.pins, &self.config) {
                 Ok(agent) => {
                     self.agent = agent;
                     self.plane = plane;

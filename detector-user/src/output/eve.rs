@@ -9,12 +9,13 @@ use serde::Serialize;
 
 use super::Rfc3339;
 use crate::{
+    agent::flow_log::Reason,
     decide::{
         alert::{Act, Alert, Decision, Kind},
         policy::Step,
     },
     enforce::order::Listed,
-    flow::{community_id, protocol},
+    flow::{Flow, community_id, protocol},
 };
 
 /// One line of the event log.
@@ -191,6 +192,42 @@ pub fn first_hit(hit: &VerdictHit, verdict: &Listed, epoch_us: u64) -> String {
             "reason": verdict.verdict.reason_text(),
         },
     });
+    format!("{line}\n")
+}
+
+/// The line of a flow that ended.
+#[must_use]
+pub fn flow(flow: &Flow, reason: Reason, epoch_us: u64) -> String {
+    let ((source, source_port), (destination, port)) = flow.endpoints();
+    let ports = flow.ports();
+    let number = flow.protocol();
+    let r = &flow.record;
+    let start_us = epoch_us + r.first_us;
+    let end_us = start_us + u64::from(r.last_us);
+    let mut line = serde_json::json!({
+        "timestamp": Rfc3339(end_us).to_string(),
+        "event_type": "flow",
+        "src_ip": source,
+        "src_port": ports.map(|_| source_port),
+        "dest_ip": destination,
+        "dest_port": ports.map(|_| port),
+        "proto": protocol::name(number).to_ascii_uppercase(),
+        "community_id": flow.community_id(),
+        "flow": {
+            "pkts_toserver": r.forward.packets,
+            "pkts_toclient": r.backward.packets,
+            "bytes_toserver": r.forward.bytes,
+            "bytes_toclient": r.backward.bytes,
+            "start": Rfc3339(start_us).to_string(),
+            "end": Rfc3339(end_us).to_string(),
+            "age": (end_us - start_us) / 1_000_000,
+            "state": flow.state().name(),
+            "reason": reason.name(),
+        },
+    });
+    if number == detector_common::packet::protocol::TCP {
+        line["tcp"] = serde_json::json!({ "tcp_flags": format!("{:02x}", flow.tcp_flags()) });
+    }
     format!("{line}\n")
 }
 
