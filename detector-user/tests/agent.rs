@@ -377,7 +377,9 @@ fn a_flow_that_closes_is_told_of_once() {
     });
     let flows = || -> Vec<Value> {
         let events = stage.events().into_iter();
-        events.filter(|event| event["event_type"] == "flow").collect()
+        events
+            .filter(|event| event["event_type"] == "flow")
+            .collect()
     };
     assert!(wait_for(SECONDS, || !flows().is_empty()), "{}", stage.log());
     std::thread::sleep(Duration::from_millis(500));

@@ -131,7 +131,7 @@ fn table(path: &Path) -> (Vec<Option<usize>>, Vec<(Name, Vec<f64>)>) {
             .map(|column| cast(column, &DataType::Float64).ok())
             .collect();
         let port = names.iter().position(|name| *name == "Src Port").unwrap();
-        for row in 0..batch.num_rows() {
+        for (row, time) in times.iter().enumerate() {
             let label = labels.as_string::<i32>().value(row);
             if !label.contains("XSS") && !label.contains("SQL") {
                 continue;
@@ -145,7 +145,7 @@ fn table(path: &Path) -> (Vec<Option<usize>>, Vec<(Name, Vec<f64>)>) {
                     _ => f64::NAN,
                 })
                 .collect();
-            rows.push(((times[row], values[port] as u16), values));
+            rows.push(((*time, values[port] as u16), values));
         }
     }
     (columns, rows)

@@ -262,7 +262,9 @@ impl Running<'_> {
                     Some(Asked::Reload) => {
                         // Reading a model may take longer than a tick.
                         let (args, loads) = (self.args.clone(), loads.clone());
-                        thread::spawn(move || loads.send(args.load()));
+                        thread::spawn(move || {
+                            let _ = loads.send(args.load());
+                        });
                     }
                     None => {}
                 }

@@ -160,10 +160,9 @@ fn login(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
 }
 
 /// Connections that ask, never finish asking, and so are never answered.
-fn waiting(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
+fn waiting(policy: &RulePolicy, _: &Due, around: &Surroundings) -> Option<Hit> {
     const WHAT: &str = "connections whose request is never finished";
     let pair = &around.pair;
-    let _ = due;
     let alone = hit(policy.waiting, Family::AppDos, WHAT, pair.waiting);
     if alone.is_some() {
         return alone;
