@@ -46,11 +46,14 @@ pub struct Args {
     #[arg(long, requires = "decide")]
     pub enforce: bool,
     /// With --decide: model to score by [default: the one that is built in]
-    #[arg(long, requires = "decide", env = "DETECTOR_MODEL", value_name = "FILE")]
+    #[arg(long, requires = "decide", value_name = "FILE")]
     pub model: Option<PathBuf>,
     /// With --decide: decide by plain thresholds alone
     #[arg(long, requires = "decide", conflicts_with = "model")]
     pub no_model: bool,
+    /// With --decide: configuration file, of which the section [decide] counts [default: /etc/detector/detector.toml]
+    #[arg(long, requires = "decide", value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Which flows.
     #[command(flatten)]
     pub filter: FlowFilter,
@@ -62,6 +65,12 @@ pub struct Args {
 /// Why a replay failed. What failed of single captures was reported when it happened.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
+    /// The configuration is bad.
+    #[error(transparent)]
+    Config(#[from] crate::agent::config::ConfigError),
+    /// Decisions have other formats than flows.
+    #[error("with --decide -o is table, json or jsonl: decisions are no rows")]
+    Format,
     /// The model cannot be used.
     #[error(transparent)]
     Scorer(#[from] crate::score::ScorerError),
@@ -109,7 +118,8 @@ impl ReplayError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Output(error) => error.exit_code(),
-            Self::NoCaptures => 2,
+            Self::NoCaptures | Self::Format => 2,
+            Self::Config(_) => 78,
             Self::Kernel(error) if error.is_permission() => 77,
             Self::Kernel(_) => 69,
             _ => 1,
@@ -123,7 +133,10 @@ impl ReplayError {
 /// See [`ReplayError`]; a closed pipe is none.
 pub fn run(args: &Args) -> Result<(), ReplayError> {
     if args.decide {
-        return decide::run(args);
+        return match decide::run(args) {
+            Err(ReplayError::Output(error)) if error.is_closed_pipe() => Ok(()),
+            other => other,
+        };
     }
     if !args.kernel {
         return replay(args, Table::new(args.flows_max)).map(drop);

@@ -9,7 +9,7 @@ use std::{
 
 use super::{Args, ReplayError, captures::Captures};
 use crate::{
-    agent::replay::ReplayAgent,
+    agent::{config::Config, replay::ReplayAgent},
     decide::{
         alert::{Decision, Kind},
         family::Family,
@@ -87,10 +87,15 @@ pub(super) fn run(args: &Args) -> Result<(), ReplayError> {
     } else {
         Some(Arc::new(Scorer::of(args.model.as_deref())?))
     };
-    let policy = Policy::default();
+    let config = Config::read(args.config.as_deref())?;
+    let policy = config.decide;
+    let format = args.output.format();
+    if !matches!(format, Format::Table | Format::Json | Format::Jsonl) {
+        return Err(ReplayError::Format);
+    }
     let captures = Captures::of(&args.files);
     let mut out = Destination::open(args.output.output.as_deref())?;
-    let lines = args.output.format() == Format::Jsonl;
+    let mut separator = if format == Format::Json { "[\n" } else { "" };
     let (mut read, mut failed) = (0, captures.failed.len());
     for (path, cause) in &captures.failed {
         eprintln!("error: cannot read directory {}: {cause}", path.display());
@@ -105,8 +110,9 @@ pub(super) fn run(args: &Args) -> Result<(), ReplayError> {
             &capture.path,
             &mut summary,
             |line| {
-                if lines && result.is_ok() {
-                    result = out.write_all(line.as_bytes());
+                if format != Format::Table && result.is_ok() {
+                    result = write!(out, "{separator}{}", line.trim_end());
+                    separator = if format == Format::Json { ",\n" } else { "\n" };
                 }
             },
         ) {
@@ -117,11 +123,20 @@ pub(super) fn run(args: &Args) -> Result<(), ReplayError> {
                 failed += 1;
             }
         }
-        if !lines {
+        if format == Format::Table {
             result = writeln!(out, "{}", summary.line(&capture.path));
+        } else {
+            eprintln!("{}", summary.line(&capture.path));
         }
         result.map_err(|cause| OutputError::write(out.place(), cause))?;
     }
+    let end = match (format, separator) {
+        (Format::Json, "[\n") => "[]\n",
+        (Format::Json, _) => "\n]\n",
+        (_, separator) => separator,
+    };
+    out.write_all(end.as_bytes())
+        .map_err(|cause| OutputError::write(out.place(), cause))?;
     out.finish()?;
     match (read, failed) {
         (0, 0) => Err(ReplayError::NoCaptures),
