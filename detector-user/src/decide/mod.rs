@@ -12,6 +12,8 @@ pub mod sources;
 pub mod synthesis;
 pub mod victims;
 
+use std::net::IpAddr;
+
 use detector_common::key::Address;
 
 use crate::{
@@ -179,13 +181,13 @@ impl Decider {
         let served = self.budget.is_served(&ends.source, now_us);
         let mut may = Step::Drop;
         if step > Step::Alert {
-            if self
-                .spared
-                .iter()
-                .any(|prefix| prefix.contains(ends.source.to_ip()))
-            {
+            let address = ends.source.to_ip();
+            if self.spared.iter().any(|prefix| prefix.contains(address)) {
                 may = Step::Alert;
                 reason.push_str("; never to be blocked");
+            } else if is_nobodys(address) {
+                may = Step::Alert;
+                reason.push_str("; no host's own address");
             } else if let Err(exhausted) = self.budget.take(
                 &self.policy.budget,
                 served,
@@ -240,6 +242,12 @@ impl Decider {
     pub fn counts(&self) -> (usize, usize) {
         (self.sources.denied(), self.victims.count())
     }
+}
+
+/// Whether an address is shared by many, or claimed: a verdict on it would meet others (0.0.0.0 asks for all by DHCP).
+fn is_nobodys(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast
 }
 
 /// What is told of many sources that do little each.

@@ -77,10 +77,11 @@ fn scan(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
             source.flows_fast,
         );
     }
-    // Answers of one service to many ports were not asked for.
-    let is_service = due.ends.protocol == protocol::UDP
-        && PortClass::of(protocol::UDP, due.ends.source_port) == PortClass::Amplifier;
-    if is_service && from_ports < 2.5 && source.bytes_fast >= 200.0 * source.packets_fast {
+    // Answers of one service to many ports of clients were not asked for, and ask nothing.
+    let answers = due.ends.protocol == protocol::UDP
+        && PortClass::of(protocol::UDP, due.ends.source_port) == PortClass::Amplifier
+        && due.ends.port >= 1024;
+    if answers && from_ports < 2.5 {
         return None;
     }
     hit(
