@@ -6,7 +6,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::param::clock_ticks_per_second;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -87,21 +86,27 @@ impl<'a> Agent<'a> {
         self.process.as_mut().map_or(Ok(()), Process::check)
     }
 
-    /// CPU time that it has used, user and system.
+    /// CPU time that it has used, in all threads. Not as `/proc` tells it: a program that wakes by the clock's tick runs
+    /// when nobody looks.
     pub(super) fn cpu(&self) -> Result<Duration> {
         let process = self.process.as_ref().context("the agent has ended")?;
-        let path = format!("/proc/{}/stat", process.pid());
-        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-        // Behind the name, which may hold spaces: state, and then numbers.
-        let fields = text.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        let ticks: u64 = fields
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum();
-        let per_second = clock_ticks_per_second().max(1);
-        Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
+        let mut clock = 0;
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: both are written to within their calls.
+        let read = unsafe {
+            libc::clock_getcpuclockid(process.pid().cast_signed(), &raw mut clock) == 0
+                && libc::clock_gettime(clock, &raw mut time) == 0
+        };
+        if !read {
+            bail!("cannot read the CPU time of process {}", process.pid());
+        }
+        Ok(Duration::new(
+            time.tv_sec.cast_unsigned(),
+            time.tv_nsec as u32,
+        ))
     }
 
     pub(super) fn verdicts(&self) -> Result<Vec<Verdict>> {
