@@ -12,8 +12,8 @@ use crate::{
     frame::{Parser, Rejected},
     key::FlowKey,
     maps::Maps,
-    packet::Packet,
-    record::{micros, state},
+    packet::{Packet, protocol},
+    record::{is_answered, micros, state},
     service::Lost,
     set::{self, Class, WAYS},
     verdicts::{self, Search},
@@ -96,7 +96,7 @@ fn process<M: Maps, B: Bytes + ?Sized>(
         key: &key,
         hash,
         slot: 0,
-        established: false,
+        spared: false,
     };
     verdicts::on_signatures(maps, packet, &unknown, active)
 }
@@ -157,7 +157,10 @@ fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
             key: &key,
             hash,
             slot: flow_slot(maps, found.record, &key, active),
-            established: set::class(found.word) == Class::PROTECTED,
+            spared: match found.record {
+                Some(record) => is_spared(maps, packet, (found.word, record), from_low),
+                None => false,
+            },
         };
         if verdicts::on_flow(maps, packet, &flow, active) == Disposition::Drop {
             return Disposition::Drop;
@@ -174,6 +177,19 @@ fn flow<M: Maps>(maps: &M, packet: &Packet, active: u32) -> Disposition {
         None => claim(maps, packet, (&key, from_low), &place, set),
     }
     Disposition::Pass
+}
+
+/// Whether signatures that spare established flows spare this packet: TCP in an established flow, or anything in a flow in
+/// which its receiver has spoken.
+#[inline(always)]
+fn is_spared<M: Maps>(
+    maps: &M,
+    packet: &Packet,
+    (word, record): (u64, M::Record),
+    from_low: bool,
+) -> bool {
+    packet.protocol == protocol::TCP && set::class(word) == Class::PROTECTED
+        || is_answered(maps.state(record), from_low, packet.tcp_flags)
 }
 
 /// Where a flow was found. Where it was not, the rest is 0 rather than absent: what

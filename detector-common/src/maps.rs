@@ -78,6 +78,8 @@ pub trait Maps {
     fn key_is(&self, record: Self::Record, key: &FlowKey) -> bool;
     /// Slot of the record's flow verdict.
     fn verdict_slot(&self, record: Self::Record) -> u32;
+    /// State of the record's flow, as it is at the moment.
+    fn state(&self, record: Self::Record) -> u32;
     /// Locks a record for writing; `false` where another CPU holds it for too long.
     fn lock(&self, record: Self::Record) -> bool;
     /// Unlocks it.

@@ -450,6 +450,21 @@ impl FlowRecord {
     }
 }
 
+/// Whether a packet's receiver has spoken in its flow, whose [`FlowRecord::state`] this is, and did not reset it. A SYN
+/// that comes again is not taken for part of a conversation. Packets alone, however many, speak for their sender only.
+#[inline(always)]
+#[must_use]
+pub fn is_answered(flow_state: u32, from_low: bool, tcp_flags: u8) -> bool {
+    let from_forward = from_low == (flow_state & state::FORWARD_IS_LOW != 0);
+    let answer_seen = if from_forward {
+        state::BACKWARD_SEEN
+    } else {
+        state::FORWARD_SEEN
+    };
+    flow_state & (answer_seen | state::CLOSED) == answer_seen
+        && tcp_flags & (tcp::SYN | tcp::ACK) != tcp::SYN
+}
+
 /// Whole microseconds of a time in nanoseconds.
 ///
 /// The BPF target has no high half of a product, so that a division by a constant

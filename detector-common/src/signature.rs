@@ -73,7 +73,7 @@ pub struct Signature {
     pub flags_mask: u8,
     /// What they must be.
     pub flags: u8,
-    /// 1: established flows are spared.
+    /// 1: established flows are spared: TCP that is established, and any flow in which the packet's receiver has spoken.
     pub spare_established: u8,
     /// 1: flows that come again are spared ([`crate::returning`]).
     pub spare_returning: u8,

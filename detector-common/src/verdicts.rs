@@ -104,8 +104,8 @@ pub struct Flow<'a> {
     pub hash: u64,
     /// Slot of its own verdict; 0: none.
     pub slot: u32,
-    /// Whether it is an established one.
-    pub established: bool,
+    /// Whether signatures that spare established flows spare it.
+    pub spared: bool,
 }
 
 /// The flow's own verdict, then the signatures.
@@ -158,7 +158,7 @@ pub fn on_signatures<M: Maps>(
         let number = candidates.trailing_zeros();
         candidates &= candidates - 1;
         if let Some(taken) = maps.signature(number, &packet.destination)
-            && !(taken.spare_established && flow.established)
+            && !(taken.spare_established && flow.spared)
         {
             slot = taken.slot;
             spare_returning = taken.spare_returning;

@@ -221,6 +221,11 @@ impl Maps for Kernel {
         unsafe { read_volatile(addr_of!((*record).verdict_slot)) }
     }
     #[inline(always)]
+    fn state(&self, record: *mut FlowRecord) -> u32 {
+        // SAFETY: the map's entry.
+        unsafe { read_volatile(addr_of!((*record).state)) }
+    }
+    #[inline(always)]
     fn lock(&self, record: *mut FlowRecord) -> bool {
         // SAFETY: the map's entry.
         unsafe {

@@ -261,3 +261,17 @@ fn a_payload_beyond_the_range_counts_as_its_last() {
     host.put_signature(0, 1, signature, verdict(Action::DROP));
     assert!(passes(&host, &frame));
 }
+
+#[test]
+fn packets_alone_spare_no_one_and_an_answer_does() {
+    let frame = |ports| crate::from_peer(&build::udp(ports, 100));
+    let host = Host::new(64);
+    for n in 0..20 {
+        assert!(passes(&host, &frame((53, 4_000))), "{n}: no signature yet");
+    }
+    let asked = crate::to_peer(&build::udp((4_001, 53), 20));
+    host.egress(asked.as_slice(), Default::default());
+    host.put_signature(3, 1, Signature::ANY, verdict(Action::DROP));
+    assert!(!passes(&host, &frame((53, 4_000))), "nobody has asked");
+    assert!(passes(&host, &frame((53, 4_001))), "it was asked for");
+}

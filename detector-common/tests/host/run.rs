@@ -152,6 +152,9 @@ impl Maps for Run<'_> {
     fn verdict_slot(&self, record: u32) -> u32 {
         self.host.records[record as usize].borrow().verdict_slot
     }
+    fn state(&self, record: u32) -> u32 {
+        self.host.records[record as usize].borrow().state
+    }
     fn lock(&self, record: u32) -> bool {
         self.host.interrupted();
         assert_eq!(self.locked.get(), None, "one lock at a time");

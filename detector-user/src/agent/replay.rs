@@ -139,7 +139,9 @@ impl<F: FnMut(&Decision)> ReplayAgent<F> {
             let fate = self
                 .live
                 .verdicts
-                .judge(&packet, micros(time_ns), |key| drain.is_established(key));
+                .judge(&packet, micros(time_ns), |key, from_low| {
+                    drain.is_spared(key, from_low, &packet)
+                });
             if fate == Fate::Drop {
                 self.packets.dropped += 1;
                 if self.cut.len() < CUT_MAX {

@@ -32,8 +32,6 @@ pub struct Sample {
     flags: Flags,
     payload: (u16, u16),
     payload_mean: f32,
-    /// It counts as established for its number of packets alone: nobody has answered.
-    one_way: bool,
 }
 
 /// What TCP flags a flow's packets have in common: which are looked at, and what they are.
@@ -57,7 +55,6 @@ impl Sample {
             flags: common_flags(due.ends.protocol, counters, flags),
             payload: (counters.payload_min, counters.payload_max),
             payload_mean: counters.payload as f32 / counters.packets.max(1) as f32,
-            one_way: record.is_established() && due.change.incomplete,
         }
     }
 
@@ -171,7 +168,6 @@ fn describe(destination: &Address, group: &[Sample]) -> Signature {
         .map(|one| one.payload.1)
         .max()
         .unwrap_or(u16::MAX);
-    let one_way = group.iter().filter(|one| one.one_way).count();
     // The sample need not have the extremes.
     let slack = if least == most {
         0
@@ -191,7 +187,7 @@ fn describe(destination: &Address, group: &[Sample]) -> Signature {
         any_protocol: 0,
         flags_mask: first.flags.mask,
         flags: first.flags.value,
-        spare_established: u8::from(2 * one_way < group.len()),
+        spare_established: 1,
         // A client that means it sends its SYN again; a flood from made-up sources does not.
         spare_returning: u8::from(first.flags.value & (tcp::SYN | tcp::ACK) == tcp::SYN),
         ..Signature::ANY
@@ -269,7 +265,6 @@ mod tests {
                 },
                 payload: (0, 0),
                 payload_mean: 0.0,
-                one_way: false,
             };
             change(&mut one, n);
             one

@@ -2,8 +2,9 @@
 
 use detector_common::{
     key::FlowKey,
+    packet::{Packet, protocol},
     periods::Periods,
-    record::{FlowRecord, micros},
+    record::{FlowRecord, is_answered, micros},
 };
 
 use crate::flow::Table;
@@ -92,9 +93,12 @@ impl NativeDrain {
         self.now_us = 0;
     }
 
-    /// Whether a flow is established.
+    /// Whether signatures that spare established flows spare a packet of this one, as in the kernel's engine.
     #[must_use]
-    pub fn is_established(&self, key: &FlowKey) -> bool {
-        self.table.find(key).is_some_and(FlowRecord::is_established)
+    pub fn is_spared(&self, key: &FlowKey, from_low: bool, packet: &Packet) -> bool {
+        self.table.find(key).is_some_and(|record| {
+            packet.protocol == protocol::TCP && record.is_established()
+                || is_answered(record.state, from_low, packet.tcp_flags)
+        })
     }
 }

@@ -150,12 +150,12 @@ impl NativeVerdicts {
         self.addresses.is_empty() && self.signatures.is_empty()
     }
 
-    /// What becomes of a packet. `established` tells whether its flow is.
+    /// What becomes of a packet. `spared_flow` tells whether its flow, from its low endpoint or not, is one that signatures spare.
     pub fn judge(
         &mut self,
         packet: &Packet,
         now_us: u64,
-        established: impl FnOnce(&FlowKey) -> bool,
+        spared_flow: impl FnOnce(&FlowKey, bool) -> bool,
     ) -> Fate {
         let spared = |spared: &[Prefix]| {
             spared
@@ -180,13 +180,13 @@ impl NativeVerdicts {
             return Fate::Pass;
         }
         if signature.spare_established != 0 {
-            let (key, _) = FlowKey::new(
+            let (key, from_low) = FlowKey::new(
                 (packet.source, packet.source_port),
                 (packet.destination, packet.destination_port),
                 packet.protocol,
                 0,
             );
-            if established(&key) {
+            if spared_flow(&key, from_low) {
                 return Fate::Pass;
             }
         }
