@@ -137,6 +137,12 @@ pub struct RulePolicy {
     pub waiting_service: f32,
     /// Requests of a source at one service lately.
     pub requests: Ladder,
+    /// The same while the service is asked `requests_service` times lately, and that is more than usual.
+    pub requests_crowded: Ladder,
+    /// Requests of all at one web service lately from which on it is crowded.
+    pub requests_service: f32,
+    /// Times what is usual.
+    pub requests_over_baseline: f32,
     /// Connections of a source to one service lately.
     pub connections: Ladder,
 }
@@ -157,6 +163,9 @@ impl Default for RulePolicy {
             waiting: Ladder::new(8.0, 16.0, 32.0),
             waiting_service: 100.0,
             requests: Ladder::new(400.0, 800.0, 3_000.0),
+            requests_crowded: Ladder::new(100.0, 200.0, 0.0),
+            requests_service: 1_000.0,
+            requests_over_baseline: 5.0,
             connections: Ladder::new(200.0, 400.0, 800.0),
         }
     }

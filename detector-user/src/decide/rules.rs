@@ -6,7 +6,12 @@ use super::{
     family::Family,
     policy::{Ladder, RulePolicy, Step},
 };
-use crate::features::{extractor::Due, hosts::Surroundings, ports::PortClass};
+use crate::features::{
+    extractor::Due,
+    hosts::Surroundings,
+    ports::PortClass,
+    window::{FAST_S, SLOW_S},
+};
 
 /// A threshold that was reached.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -186,9 +191,18 @@ fn requests(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit
     // Large requests are an upload.
     let small = pair.bytes_fast < 700.0 * pair.packets_fast;
     let requests = if small { pair.requests_fast } else { 0.0 };
+    let service = &around.service;
+    let usual = service.requests * (FAST_S / SLOW_S) as f32;
+    let crowded = service.requests_fast >= policy.requests_service
+        && service.requests_fast >= policy.requests_over_baseline * usual;
+    let alone = policy.requests.step(requests);
+    let ladder = match policy.requests_crowded.step(requests) {
+        step if crowded && step > alone => policy.requests_crowded,
+        _ => policy.requests,
+    };
     let established = pair.flows_fast - pair.incomplete_fast;
     hit(
-        policy.requests,
+        ladder,
         Family::AppDos,
         "requests at one web service within moments",
         requests,

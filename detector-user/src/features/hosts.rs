@@ -104,7 +104,7 @@ fading! {
     /// A service of a host.
     Service {
         fast: flows_fast incomplete_fast packets_fast bytes_fast requests_fast;
-        slow: flows waiting;
+        slow: flows waiting requests;
         distinct: sources;
     }
 }
@@ -276,6 +276,7 @@ impl Hosts {
             service.packets_fast += out;
             service.bytes_fast += bytes;
             service.requests_fast += requests;
+            service.requests += requests;
             service.waiting += one(change.waiting);
             if change.begun {
                 service.sources.add(address_hash(&ends.source), now_us);
