@@ -7,11 +7,13 @@ use detector_common::{periods::Periods, record::FlowRecord};
 use super::{failure::Failure, replay::captures::Captures, report};
 use crate::{
     dataset::{
-        labels::{Label, Labels},
+        flows::Flows,
+        labels::Labels,
         snapshots::{Known, SnapshotsError, SnapshotsWriter},
     },
+    decide::family::Family,
     drain::native::{NativeDrain, Stages},
-    features::extractor::Extractor,
+    features::{extractor::Extractor, ways::Ends},
     flow::FLOWS_MAX_DEFAULT,
     wire::capture::CaptureReader,
 };
@@ -35,14 +37,32 @@ pub(super) struct Args {
 /// Takes the rows of one capture.
 struct Taker<'a> {
     extractor: Extractor,
-    label: Label<'a>,
-    group: String,
+    known: &'a dyn Fn(u32, &Ends) -> Option<(Family, String)>,
     writer: &'a mut SnapshotsWriter,
     rows_per_flow_max: u32,
     /// By way: rows so far, and the flow's number.
     flows: Vec<(u32, u64)>,
     next_flow: &'a mut u64,
     result: Result<(), SnapshotsError>,
+}
+
+impl<'a> Taker<'a> {
+    fn new(
+        known: &'a dyn Fn(u32, &Ends) -> Option<(Family, String)>,
+        writer: &'a mut SnapshotsWriter,
+        rows_per_flow_max: u32,
+        next_flow: &'a mut u64,
+    ) -> Self {
+        Self {
+            extractor: Extractor::default(),
+            known,
+            writer,
+            rows_per_flow_max,
+            flows: Vec::new(),
+            next_flow,
+            result: Ok(()),
+        }
+    }
 }
 
 impl Stages for Taker<'_> {
@@ -52,7 +72,7 @@ impl Stages for Taker<'_> {
 
     fn tick(&mut self, now_us: u64) {
         let (flows, next_flow) = (&mut self.flows, &mut *self.next_flow);
-        let (label, group, writer) = (&self.label, &self.group, &mut *self.writer);
+        let (known, writer) = (self.known, &mut *self.writer);
         let (result, rows_max) = (&mut self.result, self.rows_per_flow_max);
         self.extractor.each(now_us, |due, _, _| {
             let way = due.way as usize;
@@ -65,13 +85,13 @@ impl Stages for Taker<'_> {
                 *next_flow += 1;
             }
             flow.0 += 1;
-            let Some(family) = label.family(&due.ends) else {
+            let Some((family, group)) = known(due.way, &due.ends) else {
                 return;
             };
             if flow.0 <= rows_max && result.is_ok() {
                 let known = Known {
                     family,
-                    group,
+                    group: &group,
                     flow: flow.1,
                     packets: due.change.packets,
                 };
@@ -99,16 +119,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             unlabelled += 1;
             continue;
         };
-        let mut taker = Taker {
-            extractor: Extractor::default(),
-            label,
-            group: label.group(relative),
-            writer: &mut writer,
-            rows_per_flow_max: args.rows_per_flow_max,
-            flows: Vec::new(),
-            next_flow: &mut next_flow,
-            result: Ok(()),
-        };
+        let group = label.group(relative);
+        let known = |_, ends: &Ends| Some((label.family(ends)?, group.clone()));
+        let mut taker = Taker::new(&known, &mut writer, args.rows_per_flow_max, &mut next_flow);
         if let Err(error) = read(&capture.path, &mut taker) {
             report::complain(&error);
             continue;
@@ -116,9 +129,27 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         taker.result.map_err(failed)?;
         taken += 1;
     }
+    for labels in labels.tables() {
+        let path = args.captures.join(&labels.file);
+        let flows = match Flows::read(&path, &labels.column) {
+            Ok(flows) => flows,
+            Err(error) => {
+                report::complain(&error.to_string());
+                continue;
+            }
+        };
+        let known = |way, _: &Ends| {
+            let label = flows.label(way);
+            Some((labels.family(label)?, labels.group(label)))
+        };
+        let mut taker = Taker::new(&known, &mut writer, args.rows_per_flow_max, &mut next_flow);
+        flows.play(|label| labels.family(label).is_some(), &mut taker);
+        taker.result.map_err(failed)?;
+        taken += 1;
+    }
     let rows = writer.finish().map_err(failed)?;
     report::note(&format!(
-        "{rows} rows of {next_flow} flows from {taken} captures ({unlabelled} without a label) in {}",
+        "{rows} rows of {next_flow} flows from {taken} captures and tables ({unlabelled} without a label) in {}",
         args.output.display()
     ));
     if rows == 0 {

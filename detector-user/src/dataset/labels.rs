@@ -7,11 +7,18 @@
 //! attackers = ["192.168.1.10"]     # flows that one of these begins are of the family; none named: all flows are
 //! victims = ["192.168.1.25"]       # and go to one of these
 //! others = "skip"                  # what else is in the file: "benign", or left out (the default)
+//!
+//! [[table]]
+//! file = "../flows/cicids2017.parquet"   # a published table of finished flows, relative as well
+//! column = "Label"
+//! family = { BENIGN = "benign", "DoS Hulk" = "app-dos" }   # rows with another label are not used
+//! group = { "DoS Hulk" = "cicids2017-dos" }                # a group of its own, unless named: the file and the label
 //! ```
 //!
 //! The first entry that takes a file decides. Addresses serve to label and are never written out.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -64,6 +71,8 @@ enum Others {
 #[serde(deny_unknown_fields)]
 struct Document {
     capture: Vec<Entry>,
+    #[serde(default)]
+    table: Vec<TableLabels>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -86,6 +95,34 @@ struct Entry {
     globs: Vec<GlobMatcher>,
 }
 
+/// What is known of a published table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TableLabels {
+    /// Where it is, relative to the directory of captures.
+    pub file: PathBuf,
+    /// The column with labels.
+    pub column: String,
+    family: BTreeMap<String, Family>,
+    #[serde(default)]
+    group: BTreeMap<String, String>,
+}
+
+impl TableLabels {
+    /// What a label means; `None` where its rows are not used.
+    #[must_use]
+    pub fn family(&self, label: &str) -> Option<Family> {
+        self.family.get(label).copied()
+    }
+
+    /// The group of a label's rows.
+    #[must_use]
+    pub fn group(&self, label: &str) -> String {
+        let own = || format!("{} {label}", self.file.display());
+        self.group.get(label).cloned().unwrap_or_else(own)
+    }
+}
+
 fn prefixes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Prefix>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     let read = |text: &String| text.parse().map_err(serde::de::Error::custom);
@@ -96,6 +133,7 @@ fn prefixes<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Prefix>, D:
 #[derive(Debug)]
 pub struct Labels {
     entries: Vec<Entry>,
+    tables: Vec<TableLabels>,
 }
 
 /// What is known of one capture.
@@ -130,7 +168,16 @@ impl Labels {
                 entry.globs.push(matcher.compile_matcher());
             }
         }
-        Ok(Self { entries })
+        Ok(Self {
+            entries,
+            tables: document.table,
+        })
+    }
+
+    /// Published tables.
+    #[must_use]
+    pub fn tables(&self) -> &[TableLabels] {
+        &self.tables
     }
 
     /// What is known of a capture, by its path relative to the directory of captures.

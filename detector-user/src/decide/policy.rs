@@ -71,8 +71,10 @@ impl Step {
 pub struct ModelPolicy {
     /// Flows of a source, less by e each minute, found to be of the family, and what that leads to.
     pub flows: Ladder,
-    /// The same for floods and application-layer denial, of which every flow is a small part.
+    /// The same for floods, of which every flow is a small part.
     pub flood_flows: Ladder,
+    /// The same for application-layer denial, in which a source has few but long flows.
+    pub app_dos_flows: Ladder,
     /// The same for guessing passwords and attacks on web applications, which take few flows.
     pub few_flows: Ladder,
     /// Flows of many sources at one service, each with little of it, that are told of; a few flows of a source suffice then.
@@ -86,6 +88,7 @@ impl Default for ModelPolicy {
         Self {
             flows: Ladder::new(10.0, 30.0, 60.0),
             flood_flows: Ladder::new(50.0, 100.0, 200.0),
+            app_dos_flows: Ladder::new(8.0, 30.0, 60.0),
             few_flows: Ladder::new(4.0, 10.0, 20.0),
             crowd_flows: 50.0,
             share_min: 0.5,
@@ -98,7 +101,8 @@ impl ModelPolicy {
     #[must_use]
     pub fn ladder(&self, family: Family) -> Ladder {
         match family {
-            Family::Flood | Family::Amplification | Family::AppDos => self.flood_flows,
+            Family::Flood | Family::Amplification => self.flood_flows,
+            Family::AppDos => self.app_dos_flows,
             Family::BruteForce | Family::WebAttack => self.few_flows,
             Family::Scan | Family::Benign => self.flows,
         }

@@ -43,7 +43,8 @@ pub struct OperatingPoint {
     pub name: String,
     /// Share of the rows of other classes at or above the threshold, at most.
     pub false_alarm_rate: f64,
-    /// Per class: alarm at this probability and above; none where no threshold keeps the rate.
+    /// Per class: alarm at this probability and above; none where no threshold keeps the rate. Of a benign class: alarm
+    /// where the probability of its opposite is so high.
     pub thresholds: Vec<Option<f32>>,
 }
 

@@ -14,8 +14,9 @@ const DEFAULT: &[u8] = include_bytes!("../../../models/default/model.bin");
 const CLASSES_MAX: usize = 16;
 /// Features that an explanation names.
 const NAMED: usize = 3;
-/// The operating point whose thresholds are used, the first that a model has of these.
-const OPERATING_POINTS: [&str; 2] = ["1e-4", "1e-3"];
+/// The operating point whose thresholds are used, the first that a model has of these. Evidence of many flows makes up for
+/// the false alarms of one: replaying captures that the model had not seen, none came of the first.
+const OPERATING_POINTS: [&str; 2] = ["1e-3", "1e-4"];
 /// Where a model has no threshold for a family, its probability must be at least this.
 const THRESHOLD_DEFAULT: f32 = 0.9;
 /// No threshold is below this: a family is not even likely then.
@@ -124,16 +125,26 @@ impl Scorer {
         format!("{} {}", card.name, card.version)
     }
 
-    /// The family that a row is of, and its probability; `None` where no attack reaches its threshold.
+    /// The family that a row is of, and its probability; `None` where it is not found to be an attack: where no family
+    /// reaches its threshold, nor all together that of an attack of any kind, which is the benign class's.
     #[must_use]
     pub fn find(&self, row: &Row) -> Option<(Family, f32)> {
         let mut probabilities = [0.0; CLASSES_MAX];
         let probabilities = &mut probabilities[..self.families.len()];
         self.ensemble.score(row, probabilities);
-        let scored = self.families.iter().zip(probabilities.iter());
-        scored
-            .filter(|((family, threshold), p)| *family != Family::Benign && **p >= *threshold)
-            .max_by(|(_, a), (_, b)| a.total_cmp(b))
+        let scored = || self.families.iter().zip(probabilities.iter());
+        let found = scored().any(|((family, threshold), p)| {
+            let attack = if *family == Family::Benign {
+                1.0 - p
+            } else {
+                *p
+            };
+            attack >= *threshold
+        });
+        let attacks = scored().filter(|((family, _), _)| *family != Family::Benign);
+        let likeliest = attacks.max_by(|(_, a), (_, b)| a.total_cmp(b));
+        likeliest
+            .filter(|_| found)
             .map(|((family, _), p)| (*family, *p))
     }
 

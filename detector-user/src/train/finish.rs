@@ -32,7 +32,7 @@ pub struct Unseen<'a> {
 
 /// Fits the calibration to unseen rows' scores and writes it into the model's card, with the
 /// thresholds at the given false-alarm rates (name and rate, 0 to 1; of the benign rows where a
-/// class is benign, else of all others) and the metrics of the calibrated scores, whose names
+/// class is benign, else of all others; the benign class's is of an attack of any kind) and the metrics of the calibrated scores, whose names
 /// begin with `prefix`. Measures that depend on the scale
 /// (log-loss, Brier, calibration error) are of the rows the calibration was fitted to and so
 /// flatter it.
@@ -69,10 +69,12 @@ pub fn finish(
 
     let mut card = ensemble.card().clone();
     card.calibration = curves;
-    let detections = if benign.is_some() {
-        &report.against_benign
-    } else {
-        &report.one_against_rest
+    let threshold = |class: usize, place: usize| match (&report.attack, benign) {
+        (Some(attack), Some(benign)) if class == usize::from(benign) => {
+            attack.at_false_alarm_rates[place].threshold
+        }
+        (Some(_), _) => report.against_benign[class].at_false_alarm_rates[place].threshold,
+        _ => report.one_against_rest[class].at_false_alarm_rates[place].threshold,
     };
     card.operating_points = false_alarm_rates
         .iter()
@@ -80,10 +82,7 @@ pub fn finish(
         .map(|(place, (name, rate))| OperatingPoint {
             name: (*name).to_owned(),
             false_alarm_rate: *rate,
-            thresholds: detections
-                .iter()
-                .map(|class| class.at_false_alarm_rates[place].threshold)
-                .collect(),
+            thresholds: (0..classes).map(|class| threshold(class, place)).collect(),
         })
         .collect();
     let named = metrics(&report, false_alarm_rates);

@@ -18,7 +18,7 @@ pub struct FamilyResult {
     pub rows: usize,
     /// By operating point: the weight's share that reaches the family's own threshold.
     pub recall: Vec<f64>,
-    /// By operating point: the weight's share that reaches any attack's threshold.
+    /// By operating point: the weight's share that reaches any threshold: its own, another family's, or that of an attack of any kind.
     pub recall_as_any: Vec<f64>,
 }
 
@@ -82,8 +82,13 @@ pub fn held_out(
         sum.any.resize(points, 0.0);
         for (place, point) in card.operating_points.iter().enumerate() {
             let reaches = |class: usize| {
-                class != usize::from(benign)
-                    && point.thresholds[class].is_some_and(|threshold| scores[class] >= threshold)
+                let p = scores[class];
+                let attack = if class == usize::from(benign) {
+                    1.0 - p
+                } else {
+                    p
+                };
+                point.thresholds[class].is_some_and(|threshold| attack >= threshold)
             };
             let any = (0..classes).any(reaches);
             let own = if class == benign {
