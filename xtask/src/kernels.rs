@@ -26,7 +26,7 @@ mod transcript;
 const DEFAULT_KERNELS: [&str; 2] = ["6.1", "6.12"];
 
 /// How long one kernel may take, boot included, in seconds.
-const TIME_LIMIT_S: u64 = 600;
+const TIME_LIMIT_S: u64 = 1_500;
 
 /// Run commands on each kernel of the matrix.
 #[derive(clap::Args)]
