@@ -15,6 +15,7 @@ use std::{
 };
 
 use detector_common::packet::tcp;
+use detector_user::model::{Card, Ensemble, Tree, TreeNode, feature_hash};
 use lab::{
     Lab,
     frames::{tcp_frame, v4},
@@ -259,6 +260,25 @@ fn whoever_is_never_to_be_blocked_is_told_of_only() {
     assert!(stage.verdicts().is_empty());
 }
 
+/// A sound model, but not for rows of this project.
+fn model_of_other_features() -> Vec<u8> {
+    let features = vec!["height".to_owned()];
+    let card = Card {
+        name: "other".to_owned(),
+        feature_set: "people/1".to_owned(),
+        feature_hash: feature_hash("people/1", &features),
+        features,
+        classes: vec!["benign".to_owned(), "flood".to_owned()],
+        ..Card::default()
+    };
+    let tree = Tree {
+        nodes: vec![TreeNode::Leaf],
+        values: vec![0.5, 0.5],
+    };
+    let ensemble = Ensemble::from_trees(card, &[tree]).unwrap();
+    ensemble.to_bytes().unwrap()
+}
+
 #[test]
 fn without_a_model_thresholds_decide_and_it_is_told() {
     let Some(stage) = Stage::new(&["--enforce", "--model", "/nonexistent/model.bin"]) else {
@@ -274,6 +294,17 @@ fn without_a_model_thresholds_decide_and_it_is_told() {
     );
     stage.scan([10, 0, 0, 9]);
     stage.alert("scan", "drop");
+    drop(stage);
+    // One of other features.
+    let file =
+        std::env::temp_dir().join(format!("detector-agent-other-{}.bin", std::process::id()));
+    fs::write(&file, model_of_other_features()).unwrap();
+    let Some(stage) = Stage::new(&["--enforce", "--model", file.to_str().unwrap()]) else {
+        return;
+    };
+    fs::remove_file(&file).unwrap();
+    stage.hear("feature set");
+    stage.hear("plain thresholds decide alone");
     drop(stage);
     // One that is no model.
     let Some(stage) = Stage::new(&["--enforce", "--model", "/proc/self/exe"]) else {
