@@ -184,6 +184,9 @@ impl LiveAgent {
                     done.push((decision, in_force));
                 }
                 Err(error) => {
+                    if let Some(Act::Put(order)) = &decision.act {
+                        self.pipeline.failed(&order.target);
+                    }
                     done.push((decision, false));
                     // A writer that fails fails for each: it is told once.
                     if !std::mem::replace(&mut self.faulty, true) {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use detector_common::{key::Address, periods::Periods, record::FlowRecord};
+use detector_common::{periods::Periods, record::FlowRecord};
 
 use crate::{
     decide::{Decider, Found, alert::Decision, family::Family, policy::Policy, sources::Matched},
-    enforce::target::Prefix,
+    enforce::target::{Prefix, Target},
     features::extractor::Extractor,
     score::Scorer,
 };
@@ -104,9 +104,9 @@ impl Pipeline {
         decisions
     }
 
-    /// Forgets what was done about a source.
-    pub fn pardon(&mut self, source: &Address) {
-        self.decider.pardon(source);
+    /// What was decided about a target could not be done.
+    pub fn failed(&mut self, target: &Target) {
+        self.decider.failed(target);
     }
 
     /// What has been done so far.

@@ -29,15 +29,18 @@ pub(super) struct Args {
     /// The Parquet file to write: a column for each feature, then family, group, flow and packets
     #[arg(short = 'O', long, value_name = "FILE")]
     output: PathBuf,
-    /// Rows of one flow at most, and of one capture: those beyond are left out evenly
+    /// Rows of one flow at most: the first looks at it
     #[arg(long, default_value_t = 12, value_name = "N")]
     rows_per_flow_max: u32,
 }
 
+/// What a flow is and the group that it is of, by its row's number and its ends; `None` where it is left out.
+type Labelled<'a> = dyn Fn(u32, &Ends) -> Option<(Family, String)> + 'a;
+
 /// Takes the rows of one capture.
 struct Taker<'a> {
     extractor: Extractor,
-    known: &'a dyn Fn(u32, &Ends) -> Option<(Family, String)>,
+    known: &'a Labelled<'a>,
     writer: &'a mut SnapshotsWriter,
     rows_per_flow_max: u32,
     /// By way: rows so far, and the flow's number.
@@ -48,7 +51,7 @@ struct Taker<'a> {
 
 impl<'a> Taker<'a> {
     fn new(
-        known: &'a dyn Fn(u32, &Ends) -> Option<(Family, String)>,
+        known: &'a Labelled<'a>,
         writer: &'a mut SnapshotsWriter,
         rows_per_flow_max: u32,
         next_flow: &'a mut u64,

@@ -41,6 +41,9 @@ use crate::{
     },
 };
 
+/// Who is never to be blocked is looked up again after so many polls.
+const FLOOR_POLLS: u32 = 10;
+
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -149,9 +152,22 @@ fn follow(args: &Args, pins: &Pins, request: Request) -> Receiver<Happened> {
     let (sender, receiver) = channel();
     let mut follower = Follower::new(args.plane.interfaces.clone(), request);
     let pins = Pins::new(pins.root());
+    let no_floor = args.plane.no_floor;
     thread::spawn(move || {
+        let mut polls = 0u32;
         loop {
-            for one in follower.poll(&pins) {
+            let happened = follower.poll(&pins);
+            // Addresses, gateways and resolvers change.
+            let due = polls.is_multiple_of(FLOOR_POLLS) || !happened.is_empty();
+            if due
+                && !no_floor
+                && follower.attached().next().is_some()
+                && let Err(failure) = attach::write_floor(&pins)
+            {
+                report::complain(&failure.to_string());
+            }
+            polls = polls.wrapping_add(1);
+            for one in happened {
                 if sender.send(one).is_err() {
                     return;
                 }
@@ -178,9 +194,6 @@ fn attached(
             tell(one, request)?;
         }
         if there {
-            if !args.plane.no_floor {
-                attach::write_floor(pins)?;
-            }
             return Ok(Some(open(pins, &loaded.config)?));
         }
         if stop.within(Duration::from_millis(50)) {
@@ -270,6 +283,10 @@ impl Running<'_> {
                 }
                 continue;
             }
+            // Ticks that take longer than they may leave no time to wait in.
+            if self.stop.next(Duration::ZERO) == Some(Asked::Stop) {
+                break;
+            }
             let tick_ns = self.config.tick_ms * 1_000_000;
             if now_ns - next_ns > tick_ns {
                 self.late += 1;
@@ -282,7 +299,7 @@ impl Running<'_> {
             self.tick(now_ns);
             if now_ns >= second_ns {
                 second_ns = now_ns + 1_000_000_000;
-                self.each_second()?;
+                self.each_second();
             }
             if self.config.stats_s > 0 && now_ns >= stats_ns {
                 stats_ns = now_ns + self.config.stats_s * 1_000_000_000;
@@ -322,9 +339,11 @@ impl Running<'_> {
         }
     }
 
-    fn each_second(&mut self) -> Result<(), Failure> {
+    fn each_second(&mut self) {
         while let Ok(one) = self.happened.try_recv() {
-            tell(one, &self.request)?;
+            if let Err(failure) = tell(one, &self.request) {
+                report::complain(&failure.to_string());
+            }
         }
         let plane = plane_of(self.pins);
         if plane != self.plane && plane.is_some() {
@@ -344,7 +363,6 @@ impl Running<'_> {
             report::warn("the data plane was removed: nothing is seen until it is attached again");
         }
         self.learn_spared();
-        Ok(())
     }
 
     fn learn_spared(&mut self) {
@@ -359,6 +377,9 @@ impl Running<'_> {
         match loaded {
             Ok(loaded) => {
                 self.agent.set_policy(loaded.config.decide.clone());
+                if loaded.config.enforce != self.config.enforce {
+                    report::warn("enforce is decided at the start: restart the agent to change it");
+                }
                 self.config = Config {
                     // What it does with verdicts and where it writes is decided at the start.
                     enforce: self.config.enforce,

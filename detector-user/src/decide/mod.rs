@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use detector_common::key::Address;
 
 use crate::{
-    enforce::target::Prefix,
+    enforce::target::{Prefix, Target},
     features::{
         extractor::Due,
         hosts::{Hosts, ServiceKey, Surroundings, address_hash},
@@ -101,7 +101,10 @@ impl Decider {
             return;
         };
         self.sources.goes_on(&source, now_us);
-        if self.sources.would_rise(&source, hit.step) {
+        if self
+            .sources
+            .would_rise(&source, hit.family, hit.step, now_us)
+        {
             let mut reason = format!("{:.0} {}", hit.value, hit.what);
             if hit.family == Family::Scan {
                 let (ports, peers) = (around.source.ports, around.source.peers);
@@ -150,7 +153,8 @@ impl Decider {
             return;
         };
         // One family among much else that a source does speaks of the model rather than of the source.
-        if flows < policy.share_min * around.source.flows || !self.sources.would_rise(&source, step)
+        if flows < policy.share_min * around.source.flows
+            || !self.sources.would_rise(&source, found.family, step, now_us)
         {
             return;
         }
@@ -179,7 +183,12 @@ impl Decider {
     ) {
         let ends = &due.ends;
         let served = self.budget.is_served(&ends.source, now_us);
-        let mut may = Step::Drop;
+        // Who was being served until now is never dropped on a threshold alone.
+        let mut may = if served && by == By::Rule {
+            Step::RateLimit
+        } else {
+            Step::Drop
+        };
         if step > Step::Alert {
             let address = ends.source.to_ip();
             if self.spared.iter().any(|prefix| prefix.contains(address)) {
@@ -191,7 +200,7 @@ impl Decider {
             } else if let Err(exhausted) = self.budget.take(
                 &self.policy.budget,
                 served,
-                self.sources.denied_served(),
+                || self.sources.denied_served(),
                 now_us,
             ) {
                 may = Step::Alert;
@@ -232,9 +241,12 @@ impl Decider {
         std::mem::take(out)
     }
 
-    /// Forgets what was done about a source.
-    pub fn pardon(&mut self, source: &Address) {
-        self.sources.pardon(source);
+    /// What was decided about a target could not be done.
+    pub fn failed(&mut self, target: &Target) {
+        match target {
+            Target::Address(address) => self.sources.pardon(&Address::from(*address)),
+            target => self.victims.failed(target),
+        }
     }
 
     /// Sources that are denied, and destinations under attack.

@@ -191,9 +191,11 @@ pub struct VictimPolicy {
     pub share_min: f32,
     /// Sources that it must come from.
     pub sources_min: f32,
-    /// It must exceed what is usual by this factor.
+    /// It must exceed what is usual by this factor,
     pub over_baseline: f32,
-    /// Packets a second that a signature lets through, or twice what is usual if that is more.
+    /// or be more than this.
+    pub always: f32,
+    /// Packets a second that a signature lets through, or what is usual if that is more.
     pub pass_packets_per_second: u64,
     /// A signature is lifted when it has met fewer packets a second than this for [`VictimPolicy::quiet_s`].
     pub quiet_packets_per_second: f64,
@@ -213,6 +215,7 @@ impl Default for VictimPolicy {
             share_min: 0.7,
             sources_min: 20.0,
             over_baseline: 5.0,
+            always: 20_000.0,
             pass_packets_per_second: 100,
             quiet_packets_per_second: 50.0,
             quiet_s: 10,

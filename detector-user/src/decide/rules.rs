@@ -29,6 +29,9 @@ pub struct Hit {
 /// Packets of more than this on average are data, B.
 const SMALL_BYTES: f64 = 400.0;
 
+/// Ports at which people log in: SSH, FTP, Telnet, RDP, VNC.
+const GUESSED: [u16; 6] = [21, 22, 23, 2222, 3389, 5900];
+
 /// The gravest of the rules that a flow's source breaks now.
 #[must_use]
 pub fn judge(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
@@ -157,18 +160,27 @@ fn login(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
     if !short || !answered || pair.closed < 0.4 * pair.flows {
         return None;
     }
-    hit(
+    let mut found = hit(
         policy.login_attempts,
         Family::BruteForce,
         "short logins at one service",
         pair.flows,
-    )
+    )?;
+    // Mail, directories and databases are asked in short connections by those who are meant to.
+    if !GUESSED.contains(&due.ends.port) {
+        found.step = Step::Alert;
+    }
+    Some(found)
 }
 
 /// Connections that ask, never finish asking, and so are never answered.
-fn waiting(policy: &RulePolicy, _: &Due, around: &Surroundings) -> Option<Hit> {
+fn waiting(policy: &RulePolicy, due: &Due, around: &Surroundings) -> Option<Hit> {
     const WHAT: &str = "connections whose request is never finished";
     let pair = &around.pair;
+    // Elsewhere it is usual to send without an answer: logs, measurements.
+    if PortClass::of(due.ends.protocol, due.ends.port) != PortClass::Web {
+        return None;
+    }
     let alone = hit(policy.waiting, Family::AppDos, WHAT, pair.waiting);
     if alone.is_some() {
         return alone;

@@ -98,13 +98,15 @@ impl Budget {
         &mut self,
         policy: &BudgetPolicy,
         served: bool,
-        denied_served: usize,
+        denied_served: impl FnOnce() -> usize,
         now_us: u64,
     ) -> Result<(), Exhausted> {
         if now_us.saturating_sub(self.minute_us) >= MINUTE_US {
             self.minute_us = now_us;
             self.verdicts = 0;
             self.told = false;
+            self.served
+                .retain(|_, times| now_us.saturating_sub(times.last_us) < RECENT_US);
         }
         if self.verdicts >= policy.verdicts_per_minute_max {
             return Err(Exhausted::Verdicts {
@@ -113,11 +115,11 @@ impl Budget {
         }
         let of = self.served.len();
         let most = (policy.served_share_max * of as f32).max(policy.served_min as f32);
-        if served && denied_served as f32 >= most {
-            return Err(Exhausted::Served {
-                denied: denied_served,
-                of,
-            });
+        if served {
+            let denied = denied_served();
+            if denied as f32 >= most {
+                return Err(Exhausted::Served { denied, of });
+            }
         }
         self.verdicts += 1;
         Ok(())

@@ -23,6 +23,12 @@ pub const SUSPECTS_MAX: usize = 1 << 16;
 const FORGET_US: u64 = 600_000_000;
 /// A verdict is looked at so long before it expires, µs.
 const RENEW_US: u64 = 5_000_000;
+/// How often it is looked at how much a verdict meets, µs.
+const LOOK_US: u64 = 5_000_000;
+/// What a denied host sends that tries again is less than this; an attack is more, packets a second.
+const GOES_ON_PER_SECOND: f64 = 10.0;
+/// A source that is told of and may not be denied is looked at again after this, µs.
+const REFUSED_US: u64 = 1_000_000;
 
 /// What speaks against a source, at one flow.
 #[derive(Clone, Debug)]
@@ -60,8 +66,24 @@ struct Suspect {
     struck_us: u64,
     last_us: u64,
     matched: u64,
+    looked_us: u64,
+    /// When its verdict last met as much as an attack sends.
     matched_at_us: u64,
+    /// Its verdict was seen in force.
+    in_force: bool,
     was_served: bool,
+    /// Families that were told of, a bit each.
+    told: u8,
+    refused_us: u64,
+}
+
+impl Suspect {
+    /// Forgets what was told of, where nothing is done and nothing has spoken against it for long.
+    fn forget_alerts(&mut self, now_us: u64) {
+        if self.until_us == 0 && now_us.saturating_sub(self.last_us) > FORGET_US {
+            (self.step, self.family, self.told) = (None, None, 0);
+        }
+    }
 }
 
 /// All sources against which there is evidence.
@@ -92,10 +114,21 @@ impl Sources {
 
     /// Whether evidence for this step would change anything.
     #[must_use]
-    pub fn would_rise(&self, source: &Address, step: Step) -> bool {
-        self.suspects
-            .get(source)
-            .is_none_or(|suspect| suspect.step < Some(step))
+    pub fn would_rise(
+        &mut self,
+        source: &Address,
+        family: Family,
+        step: Step,
+        now_us: u64,
+    ) -> bool {
+        let Some(suspect) = self.suspects.get_mut(source) else {
+            return true;
+        };
+        suspect.forget_alerts(now_us);
+        let untold = suspect.told & 1 << family as u8 == 0;
+        let refused =
+            suspect.refused_us != 0 && now_us.saturating_sub(suspect.refused_us) < REFUSED_US;
+        untold || suspect.step < Some(step) && !refused
     }
 
     /// Notes that a source goes on.
@@ -117,17 +150,28 @@ impl Sources {
         self.make_room(now_us);
         let address = Address::from(evidence.source.0);
         let suspect = self.suspects.entry(address).or_default();
+        suspect.forget_alerts(now_us);
         let first = suspect.family.is_none();
         if first {
             suspect.was_served = served;
         }
         suspect.last_us = now_us;
-        let step = evidence.step.min(may);
-        if suspect.step >= Some(step) {
-            return None;
+        let mut step = evidence.step.min(may);
+        if step < evidence.step {
+            suspect.refused_us = now_us;
         }
-        suspect.family = Some(evidence.family);
-        suspect.step = Some(step);
+        let bit = 1 << evidence.family as u8;
+        if suspect.step >= Some(step) {
+            if suspect.told & bit != 0 {
+                return None;
+            }
+            // Something else of a source about which enough is done is told of only.
+            step = Step::Alert;
+        } else {
+            suspect.family = Some(evidence.family);
+            suspect.step = Some(step);
+        }
+        suspect.told |= bit;
         let act = match step {
             Step::Alert => None,
             Step::RateLimit | Step::Drop => {
@@ -173,11 +217,17 @@ impl Sources {
                 return false;
             };
             let target = Target::Address(address.to_ip());
-            if let Some(count) = matched(&target) {
-                if count > suspect.matched {
-                    suspect.matched_at_us = now_us;
+            match matched(&target) {
+                Some(count) => {
+                    suspect.in_force = true;
+                    suspect.look(count, now_us);
                 }
-                suspect.matched = count;
+                // Somebody took it away: it is not for the agent to write it again.
+                None if suspect.in_force => {
+                    *suspect = Suspect::default();
+                    return false;
+                }
+                None => {}
             }
             if now_us + RENEW_US < suspect.until_us {
                 return true;
@@ -201,6 +251,7 @@ impl Sources {
             }
             let family = suspect.family.take().unwrap_or(Family::Benign);
             (suspect.step, suspect.until_us, suspect.matched) = (None, 0, 0);
+            (suspect.in_force, suspect.told) = (false, 0);
             suspect.flows = Default::default();
             out.push(Decision {
                 alert: Some(over(address, family, target, now_us)),
@@ -227,7 +278,7 @@ impl Sources {
         self.denied.len()
     }
 
-    /// Forgets what was done about a source that somebody else let go.
+    /// Forgets a source: what was decided about it could not be done.
     pub fn pardon(&mut self, address: &Address) {
         self.suspects.remove(address);
     }
@@ -248,6 +299,22 @@ impl Sources {
     }
 }
 
+impl Suspect {
+    /// Takes a look at how much the verdict has met, now and then.
+    fn look(&mut self, count: u64, now_us: u64) {
+        let elapsed_us = now_us.saturating_sub(self.looked_us);
+        if elapsed_us < LOOK_US {
+            return;
+        }
+        // A verdict that was written anew counts from 0.
+        let since = count.checked_sub(self.matched).unwrap_or(count);
+        if since as f64 * 1e6 >= GOES_ON_PER_SECOND * elapsed_us as f64 {
+            self.matched_at_us = now_us;
+        }
+        (self.matched, self.looked_us) = (count, now_us);
+    }
+}
+
 /// How long the verdict lasts that a suspect gets now.
 fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> Duration {
     let quiet_s = now_us.saturating_sub(suspect.struck_us) as f32 / 1e6;
@@ -262,7 +329,7 @@ fn time_to_live(suspect: &mut Suspect, policy: &VerdictPolicy, now_us: u64) -> D
     suspect.ttl_us = seconds * 1_000_000;
     suspect.until_us = now_us + suspect.ttl_us;
     suspect.struck_us = suspect.until_us;
-    suspect.matched = 0;
+    (suspect.matched, suspect.looked_us) = (0, now_us);
     Duration::from_secs(seconds)
 }
 
@@ -390,7 +457,7 @@ mod tests {
         assert_eq!(ttl(&first.unwrap()), 60);
         assert!(ticked(&mut sources, Some(5), 30 * SECOND).is_empty());
         // It met packets a moment before it would expire: renewed, for twice as long.
-        let renewed = ticked(&mut sources, Some(9), 58 * SECOND);
+        let renewed = ticked(&mut sources, Some(900), 58 * SECOND);
         assert_eq!(ttl(&renewed[0]), 120);
         assert!(renewed[0].alert.is_none());
         // Quiet from then on: lifted when it expires, not before.
@@ -421,6 +488,49 @@ mod tests {
         let late = 100_000 * SECOND;
         let again = sources.accuse(evidence(Step::Drop), &policy, Step::Drop, false, late);
         assert_eq!(ttl(&again.unwrap()), 60);
+    }
+
+    #[test]
+    fn one_that_merely_tries_again_is_let_go_and_what_others_lift_stays_lifted() {
+        let (mut sources, policy) = (Sources::default(), VerdictPolicy::default());
+        sources.accuse(evidence(Step::Drop), &policy, Step::Drop, false, SECOND);
+        for second in (6..60).step_by(6) {
+            // A packet a second.
+            assert!(
+                ticked(&mut sources, Some(second), second * SECOND).is_empty(),
+                "{second}"
+            );
+        }
+        let over = ticked(&mut sources, Some(61), 62 * SECOND);
+        assert!(matches!(over[0].act, Some(Act::Lift(_))));
+
+        sources.accuse(
+            evidence(Step::Drop),
+            &policy,
+            Step::Drop,
+            false,
+            70 * SECOND,
+        );
+        assert!(ticked(&mut sources, Some(10_000), 71 * SECOND).is_empty());
+        assert!(ticked(&mut sources, None, 72 * SECOND).is_empty());
+        assert!(ticked(&mut sources, None, 500 * SECOND).is_empty());
+        assert_eq!(sources.denied(), 0);
+    }
+
+    #[test]
+    fn another_family_is_told_of_and_an_old_alert_is_forgotten() {
+        let (mut sources, policy) = (Sources::default(), VerdictPolicy::default());
+        let guessing = || Evidence {
+            family: Family::BruteForce,
+            ..evidence(Step::Alert)
+        };
+        let mut accuse =
+            |evidence, now_us| sources.accuse(evidence, &policy, Step::Drop, false, now_us);
+        assert!(accuse(evidence(Step::Alert), SECOND).is_some());
+        assert!(accuse(guessing(), 2 * SECOND).is_some());
+        assert!(accuse(guessing(), 3 * SECOND).is_none());
+        assert!(accuse(evidence(Step::Alert), 4 * SECOND).is_none());
+        assert!(accuse(evidence(Step::Alert), 4_000 * SECOND).is_some());
     }
 
     #[test]

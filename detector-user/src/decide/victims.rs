@@ -76,15 +76,19 @@ impl Victims {
         if !due.change.incomplete {
             return;
         }
-        if let Some(exceeded) = exceeds(policy, host, now_us) {
+        let attacked = self.incidents.contains_key(&due.ends.destination);
+        if let Some(exceeded) = exceeds(policy, host, attacked, now_us) {
             self.exceeding.insert(due.ends.destination, exceeded);
         }
     }
 
-    /// Whether a destination is under an attack from many sources.
-    #[must_use]
-    pub fn is_attacked(&self, destination: &Address) -> bool {
-        self.incidents.contains_key(destination) || self.exceeding.contains_key(destination)
+    /// A signature could not be written: what it would have answered is answered by none.
+    pub fn failed(&mut self, target: &Target) {
+        for incident in self.incidents.values_mut() {
+            incident
+                .answers
+                .retain(|answer| Target::Signature(answer.signature) != *target);
+        }
     }
 
     /// Destinations under attack.
@@ -267,6 +271,18 @@ impl Incident {
         if count {
             self.looked_us = now_us;
         }
+        // Renewed no more, for it met nothing: it makes room for another.
+        self.answers.retain(|answer| {
+            let over = answer.until_us <= now_us;
+            if over {
+                let target = Target::Signature(answer.signature);
+                out.push(Decision {
+                    alert: None,
+                    act: Some(Act::Lift(target)),
+                });
+            }
+            !over
+        });
         let active_us = self
             .answers
             .iter()
@@ -312,12 +328,20 @@ fn usual(slow: f32) -> f32 {
 }
 
 /// Which threshold a destination exceeds, and by what.
-fn exceeds(policy: &VictimPolicy, host: &Destination, now_us: u64) -> Option<(Step, Count)> {
+fn exceeds(
+    policy: &VictimPolicy,
+    host: &Destination,
+    attacked: bool,
+    now_us: u64,
+) -> Option<(Step, Count)> {
     let many = host.sources.estimate(now_us) >= policy.sources_min;
+    // A flood that goes on becomes its own baseline, and one that rises slowly never exceeds it.
+    let above = |value: f32, usual: f32| {
+        attacked || value >= policy.always || value >= policy.over_baseline * usual
+    };
     let exceeds = |ladder: &Ladder, missed: f32, all: f32, usual: f32| {
         let most = missed >= policy.share_min * all;
-        let more = missed >= policy.over_baseline * usual;
-        (many && most && more)
+        (many && most && above(missed, usual))
             .then(|| ladder.step(missed))
             .flatten()
     };
@@ -326,7 +350,10 @@ fn exceeds(policy: &VictimPolicy, host: &Destination, now_us: u64) -> Option<(St
     let reflectors = host.reflectors.estimate(now_us) >= policy.reflectors_min;
     let steps = [
         (
-            policy.reflected.step(reflected).filter(|_| reflectors),
+            policy
+                .reflected
+                .step(reflected)
+                .filter(|_| reflectors && above(reflected, usual(host.reflected))),
             Count::Reflected(reflected),
         ),
         (

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::wire::{clock::Clock, pins::Pins, tables::Tables};
 
+/// How the reason of an agent's verdict begins. By it the next agent knows what the one before wrote from what operators did.
+const MARK: &str = "agent: ";
+
 /// Writes verdicts, and remembers their slots.
 #[derive(Default)]
 pub struct OwnVerdicts {
@@ -28,7 +31,18 @@ impl OwnVerdicts {
         order: &Order,
         (pins, tables, clock): (&Pins, &mut Tables, &Clock),
     ) -> Result<(), VerdictError> {
-        let slot = Writer::new(pins, tables, clock)?.add(order)?;
+        let mut writer = Writer::new(pins, tables, clock)?;
+        let there = writer.find(&order.target);
+        if there.is_some_and(|slot| !is_agents(&writer, slot)) {
+            return Err(VerdictError::Order(format!(
+                "{}: somebody else's verdict is in force, and stays",
+                order.target
+            )));
+        }
+        let slot = writer.add(&Order {
+            reason: format!("{MARK}{}", order.reason),
+            ..order.clone()
+        })?;
         self.forget(&order.target);
         match order.target {
             Target::Address(address) => {
@@ -49,8 +63,27 @@ impl OwnVerdicts {
         (pins, tables, clock): (&Pins, &mut Tables, &Clock),
     ) -> Result<(), VerdictError> {
         self.forget(target);
-        Writer::new(pins, tables, clock)?.remove(target)?;
+        let mut writer = Writer::new(pins, tables, clock)?;
+        if writer
+            .find(target)
+            .is_some_and(|slot| is_agents(&writer, slot))
+        {
+            writer.remove(target)?;
+        }
         Ok(())
+    }
+
+    /// The slot of the agent's own verdict on a target.
+    fn slot(&self, target: &Target) -> Option<u32> {
+        match target {
+            Target::Address(address) => self.addresses.get(&Address::from(*address)).copied(),
+            target => {
+                let mut signatures = self.signatures.iter();
+                signatures
+                    .find(|(held, _)| held == target)
+                    .map(|(_, slot)| *slot)
+            }
+        }
     }
 
     fn forget(&mut self, target: &Target) {
@@ -65,15 +98,10 @@ impl OwnVerdicts {
     /// Packets that the verdict on a target has met since it was written; `None` where it is gone.
     #[must_use]
     pub fn matched(&self, target: &Target, tables: &Tables) -> Option<u64> {
-        let (slot, kind) = match target {
-            Target::Address(address) => {
-                let slot = self.addresses.get(&Address::from(*address))?;
-                (*slot, Kind::ADDRESS)
-            }
-            target => {
-                let (_, slot) = self.signatures.iter().find(|(held, _)| held == target)?;
-                (*slot, Kind::SIGNATURE)
-            }
+        let slot = self.slot(target)?;
+        let kind = match target {
+            Target::Address(_) => Kind::ADDRESS,
+            _ => Kind::SIGNATURE,
         };
         if tables.verdict_kind(slot) != kind {
             return None;
@@ -81,4 +109,9 @@ impl OwnVerdicts {
         let hits = tables.hits_of(slot);
         Some(hits.dropped_packets + hits.passed_packets)
     }
+}
+
+fn is_agents(writer: &Writer<'_>, slot: u32) -> bool {
+    let verdict = writer.tables.verdicts.load(slot);
+    verdict.kind == Kind::FREE || verdict.reason_text().starts_with(MARK)
 }

@@ -96,7 +96,7 @@ fading! {
     /// A host as one with whom flows are begun.
     Destination {
         fast: flows_fast incomplete_fast packets_fast bytes_fast replies_fast missed_fast reflected_fast;
-        slow: flows incomplete missed;
+        slow: flows incomplete missed reflected;
         distinct: sources reflectors;
     }
 }
@@ -265,6 +265,7 @@ impl Hosts {
             }
             if is_reflected(ends, change) {
                 host.reflected_fast += out;
+                host.reflected += out;
                 host.reflectors.add(address_hash(&ends.source), now_us);
             }
         });

@@ -10,6 +10,8 @@ use detector_common::{
 const GROWN_PACKETS: u32 = 256;
 /// A flow that goes on is looked at again after this, µs.
 const AGAIN_US: u64 = 1_000_000;
+/// What a flow older than this did before it was first looked at is no news: an agent that starts finds many such, µs.
+const NEWS_US: u64 = 2_000_000;
 
 /// A request that is not answered with payload within this is a waiting one, µs.
 pub const WAITING_US: u32 = 2_000_000;
@@ -118,8 +120,8 @@ struct Seen {
     in_packets: u32,
     out_data_packets: u32,
     marks: u8,
-    /// The family that the flow was last found to be of, plus one.
-    family: u8,
+    /// Families that the flow was found to be of, a bit each.
+    families: u8,
 }
 
 /// Bits of [`Seen::marks`].
@@ -270,7 +272,8 @@ impl Ways {
         (seen.in_packets, seen.in_bytes, seen.in_payload) = back;
         seen.out_data_packets = data_packets;
         seen.at_us = now_us;
-        Some(change)
+        let old = begun && now_us.saturating_sub(record.first_us) > NEWS_US;
+        (!old).then_some(change)
     }
 
     /// Notes the family that a flow was found to be of; whether that is new of it.
@@ -278,8 +281,8 @@ impl Ways {
         let Some(seen) = self.seen.get_mut(way as usize) else {
             return true;
         };
-        let new = seen.family != family + 1;
-        seen.family = family + 1;
+        let new = seen.families & 1 << family == 0;
+        seen.families |= 1 << family;
         new
     }
 }

@@ -101,7 +101,8 @@ impl Sink {
             place,
             writer: Some(writer),
             counts: counts.clone(),
-            failed_at: None,
+            tried_at: None,
+            failing: false,
         };
         let thread = std::thread::Builder::new()
             .name("events".to_owned())
@@ -144,7 +145,9 @@ struct Drain {
     place: Place,
     writer: Option<Box<dyn Write + Send>>,
     counts: Arc<SinkCounts>,
-    failed_at: Option<Instant>,
+    /// When it was last tried to open the place anew.
+    tried_at: Option<Instant>,
+    failing: bool,
 }
 
 impl Drain {
@@ -154,20 +157,19 @@ impl Drain {
             match result {
                 Ok(()) => {
                     self.counts.written.fetch_add(1, Ordering::Relaxed);
-                    if self.failed_at.take().is_some() {
+                    if std::mem::take(&mut self.failing) {
                         complain(&format!("events are written to {} again", self.place));
                     }
                 }
                 Err(error) => {
                     self.counts.lost.fetch_add(1, Ordering::Relaxed);
-                    if self.failed_at.is_none() {
+                    if !std::mem::replace(&mut self.failing, true) {
                         complain(&format!(
                             "writing events to {}: {error}; events are lost until it takes them again, everything else goes on",
                             self.place
                         ));
                     }
                     self.writer = None;
-                    self.failed_at = Some(Instant::now());
                 }
             }
         }
@@ -177,11 +179,14 @@ impl Drain {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => {
-                if self.failed_at.is_some_and(|at| at.elapsed() < RETRY) {
+                if self.tried_at.is_some_and(|at| at.elapsed() < RETRY) {
                     return Err(io::Error::other("it failed a moment ago"));
                 }
-                self.failed_at = Some(Instant::now());
-                self.writer.insert(self.place.open()?)
+                self.tried_at = Some(Instant::now());
+                let writer = self.writer.insert(self.place.open()?);
+                // A line may have been cut off.
+                writer.write_all(b"\n")?;
+                writer
             }
         };
         writer.write_all(line.as_bytes())?;
