@@ -34,10 +34,13 @@ pub(super) struct Args {
     rows_per_flow_max: u32,
 }
 
+/// Family and group of a flow, by its way and ends; `None`: it is left out.
+type KnownFlow<'a> = dyn Fn(u32, &Ends) -> Option<(Family, String)> + 'a;
+
 /// Takes the rows of one capture.
 struct Taker<'a> {
     extractor: Extractor,
-    known: &'a dyn Fn(u32, &Ends) -> Option<(Family, String)>,
+    known: &'a KnownFlow<'a>,
     writer: &'a mut SnapshotsWriter,
     rows_per_flow_max: u32,
     /// By way: rows so far, and the flow's number.
@@ -48,7 +51,7 @@ struct Taker<'a> {
 
 impl<'a> Taker<'a> {
     fn new(
-        known: &'a dyn Fn(u32, &Ends) -> Option<(Family, String)>,
+        known: &'a KnownFlow<'a>,
         writer: &'a mut SnapshotsWriter,
         rows_per_flow_max: u32,
         next_flow: &'a mut u64,
