@@ -34,13 +34,13 @@ pub(super) struct Args {
     rows_per_flow_max: u32,
 }
 
-/// What a flow is and the group that it is of, by its row's number and its ends; `None` where it is left out.
-type Labelled<'a> = dyn Fn(u32, &Ends) -> Option<(Family, String)> + 'a;
+/// Family and group of a flow, by its way and ends; `None`: it is left out.
+type KnownFlow<'a> = dyn Fn(u32, &Ends) -> Option<(Family, String)> + 'a;
 
 /// Takes the rows of one capture.
 struct Taker<'a> {
     extractor: Extractor,
-    known: &'a Labelled<'a>,
+    known: &'a KnownFlow<'a>,
     writer: &'a mut SnapshotsWriter,
     rows_per_flow_max: u32,
     /// By way: rows so far, and the flow's number.
@@ -51,7 +51,7 @@ struct Taker<'a> {
 
 impl<'a> Taker<'a> {
     fn new(
-        known: &'a Labelled<'a>,
+        known: &'a KnownFlow<'a>,
         writer: &'a mut SnapshotsWriter,
         rows_per_flow_max: u32,
         next_flow: &'a mut u64,

@@ -6,6 +6,7 @@
 //! family = "scan"                  # left out: the file is not used
 //! attackers = ["192.168.1.10"]     # flows that one of these begins are of the family; none named: all flows are
 //! victims = ["192.168.1.25"]       # and go to one of these
+//! ports = [22]                     # and to one of these ports
 //! others = "skip"                  # what else is in the file: "benign", or left out (the default)
 //!
 //! [[table]]
@@ -15,7 +16,7 @@
 //! group = { "DoS Hulk" = "cicids2017-dos" }                # a group of its own, unless named: the file and the label
 //! ```
 //!
-//! The first entry that takes a file decides. Addresses serve to label and are never written out.
+//! The first entry that takes a file and a flow decides; a first one without a family leaves the file out. Addresses serve to label and are never written out.
 
 use std::{
     collections::BTreeMap,
@@ -87,6 +88,8 @@ struct Entry {
     #[serde(default, deserialize_with = "prefixes")]
     victims: Vec<Prefix>,
     #[serde(default)]
+    ports: Vec<u16>,
+    #[serde(default)]
     others: Others,
     /// Captures of one group are never split between training and judging; each file is its own unless named.
     #[serde(default)]
@@ -137,10 +140,10 @@ pub struct Labels {
 }
 
 /// What is known of one capture.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Label<'a> {
-    entry: &'a Entry,
-    family: Family,
+    first: &'a Entry,
+    entries: Vec<(&'a Entry, Family)>,
 }
 
 impl Labels {
@@ -184,8 +187,15 @@ impl Labels {
     #[must_use]
     pub fn of(&self, path: &Path) -> Option<Label<'_>> {
         let takes = |entry: &&Entry| entry.globs.iter().any(|glob| glob.is_match(path));
-        let entry = self.entries.iter().find(takes)?;
-        entry.family.map(|family| Label { entry, family })
+        let first = self.entries.iter().find(takes)?;
+        first.family?;
+        let entries = self.entries.iter().filter(takes);
+        Some(Label {
+            first,
+            entries: entries
+                .map_while(|entry| Some((entry, entry.family?)))
+                .collect(),
+        })
     }
 }
 
@@ -194,22 +204,27 @@ impl Label<'_> {
     #[must_use]
     pub fn family(&self, ends: &Ends) -> Option<Family> {
         let (source, destination) = (ends.source.to_ip(), ends.destination.to_ip());
-        let entry = self.entry;
         let named = |prefixes: &[Prefix], address| {
             prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.contains(address))
         };
-        if named(&entry.attackers, source) && named(&entry.victims, destination) {
-            return Some(self.family);
+        let takes = |entry: &Entry| {
+            let port = entry.ports.is_empty() || entry.ports.contains(&ends.port);
+            port && named(&entry.attackers, source) && named(&entry.victims, destination)
+        };
+        let found = self.entries.iter().find(|(entry, _)| takes(entry));
+        if let Some((_, family)) = found {
+            return Some(*family);
         }
         // What comes back from a victim is neither the attack nor benign.
-        let answers = !entry.attackers.is_empty() && named(&entry.attackers, destination);
-        (entry.others == Others::Benign && !answers).then_some(Family::Benign)
+        let first = self.first;
+        let answers = !first.attackers.is_empty() && named(&first.attackers, destination);
+        (first.others == Others::Benign && !answers).then_some(Family::Benign)
     }
 
     /// The group of a capture.
     #[must_use]
     pub fn group(&self, path: &Path) -> String {
-        match &self.entry.group {
+        match &self.first.group {
             Some(group) => group.clone(),
             None => path.display().to_string(),
         }
