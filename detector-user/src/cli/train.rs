@@ -53,6 +53,9 @@ pub(super) struct Args {
     /// Also write what a person must know of the model, in Markdown
     #[arg(long, value_name = "FILE")]
     card: Option<PathBuf>,
+    /// What else the card says of what the model cannot see; may be given again
+    #[arg(long, requires = "card", value_name = "TEXT")]
+    note: Vec<String>,
     /// Also write its figures, in JSON
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
@@ -198,6 +201,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         report: &report,
         held_out: &results,
         importances: &importances(&ensemble, table),
+        notes: &args.note,
     };
     if let Some(path) = &args.card {
         write(path, model_card::markdown(&about).as_bytes())?;

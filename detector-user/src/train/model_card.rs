@@ -1,4 +1,4 @@
-//! What a person must know of a model, written from its figures: nothing in it is by hand, and nothing by the clock.
+//! What a person must know of a model, written from its figures: nothing in it is by hand but notes, and nothing by the clock.
 
 use std::fmt::Write as _;
 
@@ -23,6 +23,8 @@ pub struct About<'a> {
     pub held_out: &'a HeldOut,
     /// What it goes by.
     pub importances: &'a [Importance],
+    /// What else is to be said of it.
+    pub notes: &'a [String],
 }
 
 /// The figures, for machines.
@@ -103,6 +105,9 @@ fn write_markdown(out: &mut String, about: &About<'_>) -> std::fmt::Result {
     groups(out, about)?;
     importances(out, about)?;
     out.push_str(BLIND_SPOTS);
+    for note in about.notes {
+        writeln!(out, "- {note}")?;
+    }
     Ok(())
 }
 
