@@ -91,7 +91,7 @@ impl Default for ModelPolicy {
             app_dos_flows: Ladder::new(8.0, 30.0, 60.0),
             few_flows: Ladder::new(4.0, 10.0, 20.0),
             crowd_flows: 50.0,
-            share_min: 0.7,
+            share_min: 0.8,
         }
     }
 }
