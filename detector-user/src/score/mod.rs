@@ -16,7 +16,7 @@ const CLASSES_MAX: usize = 16;
 const NAMED: usize = 3;
 /// The operating point whose thresholds are used, the first that a model has of these. Evidence of many flows makes up for
 /// the false alarms of one: with all of benign/ or all of protocols/ unseen, replaying them gave no verdict and at most one alert
-/// by the model, whatever the seed.
+/// by the model, with each of three seeds. The share of a source's flows that is asked for was chosen by the same replays.
 const OPERATING_POINTS: [&str; 2] = ["1e-3", "1e-4"];
 /// Where a model has no threshold for a family, its probability must be at least this.
 const THRESHOLD_DEFAULT: f32 = 0.9;
