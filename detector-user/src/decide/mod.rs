@@ -149,7 +149,11 @@ impl Decider {
                 self.decisions.push(of_crowd(due, found, &crowded, now_us));
             }
         }
-        let Some(step) = ladder.step(flows) else {
+        // Of a crowd one alert tells; of its sources only those about which something is done.
+        let Some(step) = ladder
+            .step(flows)
+            .filter(|step| crowded.is_none() || *step > Step::Alert)
+        else {
             return;
         };
         // One family among much else that a source does speaks of the model rather than of the source.
