@@ -343,22 +343,25 @@ fn signatures_match_every_field_and_spare_established_flows() {
         assert_eq!(runner.run(frame), *want, "{what}");
     }
     plane.writer().clear().unwrap();
-    // Established: eight packets of one side.
+    // Established: eight TCP packets of one side. Of any other protocol packets alone are not enough.
     let any = Signature {
         destination_ports: Range { min: 80, max: 80 },
         ..Signature::ANY
     };
-    let established = udp_frame((a.0, 2000), b, &[]);
+    let established = tcp_frame((a.0, 2000), b, ACK, &[]);
+    let one_way = udp_frame((a.0, 2000), b, &[]);
     for _ in 0..10 {
         runner.run(&established);
+        runner.run(&one_way);
     }
-    let fresh = udp_frame((a.0, 2001), b, &[]);
+    let fresh = tcp_frame((a.0, 2001), b, ACK, &[]);
     runner.run(&fresh);
     plane
         .writer()
         .add(&order(Target::Signature(any), Action::DROP))
         .unwrap();
     assert_eq!((runner.run(&established), runner.run(&fresh)), (PASS, DROP));
+    assert_eq!(runner.run(&one_way), DROP);
     plane.writer().clear().unwrap();
     let all = Signature {
         spare_established: 0,
