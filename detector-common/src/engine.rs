@@ -4,6 +4,8 @@
 //! same steps over different memory. Nothing here is lost without a counter: every
 //! packet ends in exactly one fate or in exactly one flow record.
 
+use core::sync::atomic::{Ordering, compiler_fence};
+
 use crate::{
     bytes::Bytes,
     config::{active, feature},
@@ -331,14 +333,17 @@ fn claim<M: Maps>(
         return;
     }
     evict(maps, record, set::class(choice.word));
+    // Whether or not this packet is exempt from verdicts: the next that comes may not be.
+    // Before the key is there: another CPU that finds the record by it needs the verdict.
+    let early = flow_slot::<M>(maps, None, key, maps.active());
+    maps.with(record, |r| r.verdict_slot = early);
+    compiler_fence(Ordering::Release);
     maps.with(record, |r| {
-        r.verdict_slot = 0;
         r.begin(key, from_low, None, packet, micros(place.now_ns));
     });
-    // Whether or not this packet is exempt from verdicts: the next that comes may not be.
-    // Only now that the key is there: who writes a verdict meanwhile finds the record.
+    // And once more after it: who writes a verdict meanwhile finds the record from here on.
     let slot = flow_slot::<M>(maps, None, key, maps.active());
-    if slot != 0 {
+    if slot != early {
         maps.with(record, |r| r.verdict_slot = slot);
     }
     maps.unlock(record);

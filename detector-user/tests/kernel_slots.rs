@@ -22,9 +22,12 @@ use detector_common::{
     signature::{Range, Signature},
     verdict::{Action, Kind},
 };
-use detector_user::enforce::{
-    target::Target,
-    writer::{Order, VerdictError},
+use detector_user::{
+    enforce::{
+        target::Target,
+        writer::{Order, VerdictError},
+    },
+    wire::load::Settings,
 };
 use lab::{
     Lab, Random,
@@ -457,4 +460,52 @@ fn addresses_of_one_set_are_all_denied_and_all_let_go() {
         assert_eq!(left.words, [0; addresses::WAYS], "set {index}");
     }
     assert_eq!(plane.account().difference(), (0, 0));
+}
+
+/// Two packets that begin a flow at once, on two CPUs: whichever of them makes the record, its
+/// verdict must be there for the other.
+#[test]
+fn a_flow_that_two_cpus_begin_at_once_meets_its_verdict() {
+    const FLOWS: u16 = 16_000;
+    let Some(lab) = Lab::new(&[]) else { return };
+    let mut plane = Plane::unattached(
+        &lab,
+        Settings {
+            flow_slots: 1 << 16,
+            verdict_slots: 1 << 14,
+            ..Settings::default()
+        },
+    );
+    let to = v4([10, 9, 9, 9], 80);
+    let from = |n| v4([10, 0, 0, 1], n);
+    let slots: Vec<u32> = (0..FLOWS)
+        .map(|n| {
+            // Dropped, a packet would make no record.
+            let target = Target::Flow(key(from(n), to, UDP, plane::ZONE));
+            plane.writer().add(&order(target, Action::PASS)).unwrap()
+        })
+        .collect();
+    let runners = [plane.runner(), plane.runner()];
+    let arrived = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for (cpu, runner) in runners.iter().enumerate() {
+            let arrived = &arrived;
+            scope.spawn(move || {
+                let _pinned = lab::pin(cpu);
+                for n in 0..FLOWS {
+                    let frame = udp_frame(from(n), to, &[]);
+                    arrived.fetch_add(1, Ordering::SeqCst);
+                    while arrived.load(Ordering::SeqCst) < 2 * (u32::from(n) + 1) {
+                        std::hint::spin_loop();
+                    }
+                    runner.run(&frame);
+                }
+            });
+        }
+    });
+    let missed = slots
+        .iter()
+        .filter(|slot| plane.tables.hits_of(**slot).passed_packets != 2)
+        .count();
+    assert_eq!(missed, 0, "flows of which a packet missed its verdict");
 }
