@@ -6,6 +6,9 @@ use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_xadd, atomic_xchg};
 const SEQ_CST: AtomicOrdering = AtomicOrdering::SeqCst;
 
 /// Replaces `*target` by `new` if it is `old`; whether it was.
+///
+/// # Safety
+/// `target` is valid and aligned.
 #[inline(always)]
 pub unsafe fn swap_if_u64(target: *mut u64, old: u64, new: u64) -> bool {
     // SAFETY: the caller's pointer is valid and aligned.
@@ -14,6 +17,9 @@ pub unsafe fn swap_if_u64(target: *mut u64, old: u64, new: u64) -> bool {
 }
 
 /// Replaces `*target` by `new` if it is `old`; whether it was.
+///
+/// # Safety
+/// `target` is valid and aligned.
 #[inline(always)]
 pub unsafe fn swap_if_u32(target: *mut u32, old: u32, new: u32) -> bool {
     // SAFETY: the caller's pointer is valid and aligned.
@@ -22,6 +28,9 @@ pub unsafe fn swap_if_u32(target: *mut u32, old: u32, new: u32) -> bool {
 }
 
 /// Stores `new` with a full barrier.
+///
+/// # Safety
+/// `target` is valid and aligned.
 #[inline(always)]
 pub unsafe fn store_u32(target: *mut u32, new: u32) {
     // SAFETY: the caller's pointer is valid and aligned.
@@ -29,6 +38,9 @@ pub unsafe fn store_u32(target: *mut u32, new: u32) {
 }
 
 /// Adds to `*target`.
+///
+/// # Safety
+/// `target` is valid and aligned.
 #[inline(always)]
 pub unsafe fn add_u64(target: *mut u64, n: u64) {
     // SAFETY: the caller's pointer is valid and aligned.

@@ -22,6 +22,10 @@ fn opaque(mut n: usize) -> usize {
     n
 }
 
+/// `N` bytes of the packet, if it has them.
+///
+/// # Safety
+/// `data` and `data_end` are the packet's.
 #[inline(always)]
 unsafe fn load<const N: usize>(data: usize, data_end: usize, offset: u32) -> Option<[u8; N]> {
     if offset > OFFSET_MAX {

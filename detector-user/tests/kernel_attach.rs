@@ -273,19 +273,18 @@ fn a_driver_without_native_xdp_gets_the_generic_one_and_says_so() {
     };
     let b = Space::new();
     let pins = lab.pins();
-    let refused = plane::try_attach_in(
-        &b,
-        &pins,
-        "lo",
-        &Request {
+    let native_is_refused = || {
+        let native = Request {
             mode: Mode::Native,
             ..light()
-        },
-    );
-    assert!(
-        matches!(refused, Err(AttachError::Refused { .. })),
-        "{refused:?}"
-    );
+        };
+        let refused = plane::try_attach_in(&b, &pins, "lo", &native);
+        assert!(
+            matches!(refused, Err(AttachError::Refused { .. })),
+            "{refused:?}"
+        );
+    };
+    native_is_refused();
     assert!(!pins.root().exists());
     let attached = plane::attach_in(&b, &pins, "lo", &plane::request(64, 16));
     assert_eq!(
@@ -313,19 +312,7 @@ fn a_driver_without_native_xdp_gets_the_generic_one_and_says_so() {
     );
     assert_eq!(plane.account().difference(), (0, 0));
     // Asked for natively, what hangs goes on hanging; the same again swaps its programs.
-    let refused = plane::try_attach_in(
-        &b,
-        &pins,
-        "lo",
-        &Request {
-            mode: Mode::Native,
-            ..light()
-        },
-    );
-    assert!(
-        matches!(refused, Err(AttachError::Refused { .. })),
-        "{refused:?}"
-    );
+    native_is_refused();
     let again = plane::attach_in(&b, &pins, "lo", &plane::request(64, 16));
     assert!(again.replaced && again.ingress == hook::GENERIC);
     attach::detach_all(&pins).unwrap();

@@ -84,15 +84,21 @@ fn complaints(children: Vec<Child>) -> Vec<String> {
     all
 }
 
+/// Two namespaces with two cables between them: `va0` to `vb0`, `va1` to `vb1`.
+fn two_pairs() -> (Space, Space) {
+    let (a, b) = (Space::new(), Space::new());
+    for n in 0..2 {
+        veth((&a, &format!("va{n}")), (&b, &format!("vb{n}")));
+    }
+    (a, b)
+}
+
 #[test]
 fn processes_that_attach_at_once_do_not_disturb_each_other() {
     let Some(lab) = Lab::new(&["bpftool"]) else {
         return;
     };
-    let (a, b) = (Space::new(), Space::new());
-    for n in 0..2 {
-        veth((&a, &format!("va{n}")), (&b, &format!("vb{n}")));
-    }
+    let (a, b) = two_pairs();
     let pins = lab.pins();
     let root = pins.root().to_str().unwrap();
     // Two interfaces, and one of them twice.
@@ -122,10 +128,7 @@ fn attaching_while_another_process_detaches_all_works_or_leaves_nothing() {
     let Some(lab) = Lab::new(&["bpftool"]) else {
         return;
     };
-    let (a, b) = (Space::new(), Space::new());
-    for n in 0..2 {
-        veth((&a, &format!("va{n}")), (&b, &format!("vb{n}")));
-    }
+    let (a, b) = two_pairs();
     let pins = lab.pins();
     let root = pins.root().to_str().unwrap();
     let mut children: Vec<Child> = ["vb0", "vb1"]

@@ -118,6 +118,13 @@ impl Scene {
         )
     }
 
+    /// A child that has attached and blocked a sender.
+    fn blocker(&self) -> Child {
+        let mut child = self.attacher(feature::ALL, "block");
+        assert_eq!(child.hear().as_deref(), Some("attached"));
+        child
+    }
+
     /// How long a child takes to attach.
     fn time_of_attaching(&self) -> Duration {
         let began = Instant::now();
@@ -202,8 +209,7 @@ fn pause() {
 fn nothing_is_lost_when_the_agent_is_killed_restarted_and_changed() {
     let Some(scene) = Scene::set() else { return };
     let pins = scene.lab.pins();
-    let mut first = scene.attacher(feature::ALL, "block");
-    assert_eq!(first.hear().as_deref(), Some("attached"));
+    let first = scene.blocker();
     let index = scene.b.within(|| Interface::find("vb")).unwrap().index;
     let plane = Plane::open(&pins);
     let mut programs = Vec::new();
@@ -344,9 +350,7 @@ fn nothing_left(scene: &Scene, pins: &Pins) {
 fn other_maps_come_in_under_traffic() {
     let Some(scene) = Scene::set() else { return };
     let pins = scene.lab.pins();
-    let mut first = scene.attacher(feature::ALL, "block");
-    assert_eq!(first.hear().as_deref(), Some("attached"));
-    first.kill();
+    scene.blocker().kill();
     let (sent, arrived) = scene.under_traffic(|| {
         for flow_slots in [2048, 256] {
             pause();
@@ -427,9 +431,7 @@ fn replace_again_and_again() {
 fn killed_while_it_replaces_the_maps() {
     let Some(scene) = Scene::set() else { return };
     let pins = scene.lab.pins();
-    let mut first = scene.attacher(feature::ALL, "block");
-    assert_eq!(first.hear().as_deref(), Some("attached"));
-    first.kill();
+    scene.blocker().kill();
     let replacer = || {
         Child::start(
             "replace_again_and_again",

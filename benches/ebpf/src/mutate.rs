@@ -63,6 +63,9 @@ fn xorshift(state: &mut u64) -> u64 {
 }
 
 /// Writes the endpoints: addresses at 26 and 30, ports at 34 and 36.
+///
+/// # Safety
+/// The packet has 38 bytes at `data`.
 #[inline(always)]
 unsafe fn write(data: usize, source: u32, port: u16, backward: bool) {
     let server = u32::from_ne_bytes([198, 18, 0, 1]);
@@ -78,6 +81,10 @@ unsafe fn write(data: usize, source: u32, port: u16, backward: bool) {
     }
 }
 
+/// Makes the frame the next one of the plan.
+///
+/// # Safety
+/// `data` and `data_end` are the packet's.
 #[inline(always)]
 unsafe fn mutate(data: usize, data_end: usize) {
     let Some(plan) = PLAN.get_ptr_mut(0) else {

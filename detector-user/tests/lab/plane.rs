@@ -183,6 +183,14 @@ pub fn drain<T: Pod>(ring: &mut RingBuf<MapData>) -> Vec<T> {
     all
 }
 
+fn options(frame: &[u8], times: u32) -> TestRunOptions<'_> {
+    TestRunOptions {
+        data_in: Some(frame),
+        repeat: times,
+        ..TestRunOptions::new()
+    }
+}
+
 /// The programs, loaded once more over the same maps, for `BPF_PROG_TEST_RUN`.
 pub struct Runner {
     ingress: Ebpf,
@@ -211,12 +219,7 @@ impl Runner {
             .unwrap()
             .try_into()
             .unwrap();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            repeat: times,
-            ..TestRunOptions::new()
-        };
-        xdp.test_run(options).unwrap().return_value
+        xdp.test_run(options(frame, times)).unwrap().return_value
     }
 
     /// A frame arrives.
@@ -232,12 +235,7 @@ impl Runner {
             .unwrap()
             .try_into()
             .unwrap();
-        let options = TestRunOptions {
-            data_in: Some(frame),
-            repeat: times,
-            ..TestRunOptions::new()
-        };
-        tc.test_run(options).unwrap();
+        tc.test_run(options(frame, times)).unwrap();
     }
 }
 

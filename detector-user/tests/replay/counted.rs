@@ -35,7 +35,7 @@ fn every_shared_capture_is_accounted_for_and_counted_as_by_the_plainest_table() 
     for path in files {
         let name = path.display();
         let Some((records, account, frames)) = collect(&path) else {
-            println!("skipped: {name} cannot be opened");
+            println!("passed over, no capture: {name}");
             continue;
         };
         let seen = account.counters.tally(Fate::Seen);

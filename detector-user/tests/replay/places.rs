@@ -7,18 +7,20 @@ use detector_user::output::Format;
 
 use crate::inputs::{args, run, tcp, write_capture};
 
+const FORMATS: [Format; 5] = [
+    Format::Table,
+    Format::Json,
+    Format::Jsonl,
+    Format::Csv,
+    Format::Parquet,
+];
+
 #[test]
 fn a_full_disk_is_said_to_be_one() {
     let home = tempfile::tempdir().unwrap();
     let capture = home.path().join("a.pcap");
     write_capture(&capture, &[(1, tcp(1, false, 2, 0))]);
-    for format in [
-        Format::Table,
-        Format::Json,
-        Format::Jsonl,
-        Format::Csv,
-        Format::Parquet,
-    ] {
+    for format in FORMATS {
         let mut args = args(&[&capture]);
         args.output.output = Some("/dev/full".into());
         args.output.format = Some(format);
@@ -81,13 +83,7 @@ fn a_reader_that_goes_is_no_failure() {
     let capture = home.path().join("a.pcap");
     let frames: Vec<_> = (0..5000).map(|n| (n, tcp(n as u32, false, 2, 0))).collect();
     write_capture(&capture, &frames);
-    for format in [
-        Format::Table,
-        Format::Json,
-        Format::Jsonl,
-        Format::Csv,
-        Format::Parquet,
-    ] {
+    for format in FORMATS {
         let fifo = home.path().join(format!("{format:?}"));
         let made = std::process::Command::new("mkfifo").arg(&fifo).status();
         if !made.is_ok_and(|status| status.success()) {

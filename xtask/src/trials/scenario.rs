@@ -99,12 +99,21 @@ const ATTACK: Scenario = Scenario {
     family: Some("flood"),
 };
 
-const SCAN: Scenario = Scenario {
-    lasts_s: ENDS_S,
-    must: Must::Alert,
-    family: Some("scan"),
-    ..ATTACK
-};
+const fn scan(
+    name: &'static str,
+    story: &'static str,
+    command: &'static [&'static str],
+) -> Scenario {
+    Scenario {
+        name,
+        story,
+        attack: Attack::Tool(command),
+        lasts_s: ENDS_S,
+        must: Must::Alert,
+        family: Some("scan"),
+        ..ATTACK
+    }
+}
 
 const GUESSING: Scenario = Scenario {
     lasts_s: GUESSING_S,
@@ -244,46 +253,40 @@ pub static ALL: [Scenario; 18] = [
         work: Work::BrowseAndDownload,
         ..ATTACK
     },
-    Scenario {
-        name: "nmap-syn",
-        story: "nmap's SYN scan of the thousand most common ports.",
-        attack: Attack::Tool(&["nmap", "-n", "-Pn", "-sS", "198.18.0.1"]),
-        ..SCAN
-    },
-    Scenario {
-        name: "nmap-connect",
-        story: "nmap's scan of the thousand most common ports by whole connections.",
-        attack: Attack::Tool(&["nmap", "-n", "-Pn", "-sT", "198.18.0.1"]),
-        ..SCAN
-    },
-    Scenario {
-        name: "nmap-udp",
-        story: "nmap's UDP scan. The server's kernel answers once a second, so nmap is soon slow.",
-        attack: Attack::Tool(&["nmap", "-n", "-Pn", "-sU", "198.18.0.1"]),
-        ..SCAN
-    },
-    Scenario {
-        name: "nmap-fin",
-        story: "nmap's FIN scan, which looks for ports with packets that belong to no connection.",
-        attack: Attack::Tool(&["nmap", "-n", "-Pn", "-sF", "198.18.0.1"]),
-        ..SCAN
-    },
-    Scenario {
-        name: "nmap-xmas",
-        story: "nmap's Xmas scan: FIN, PSH and URG.",
-        attack: Attack::Tool(&["nmap", "-n", "-Pn", "-sX", "198.18.0.1"]),
-        ..SCAN
-    },
-    Scenario {
-        name: "nmap-version",
-        story: "nmap's version detection: a SYN scan, and then it talks to what is open.",
-        attack: Attack::Tool(&["nmap", "-n", "-Pn", "-sV", "198.18.0.1"]),
-        ..SCAN
-    },
-    Scenario {
-        name: "masscan",
-        story: "masscan, which keeps no connections, over all ports in random order, 5,000 a second.",
-        attack: Attack::Tool(&[
+    scan(
+        "nmap-syn",
+        "nmap's SYN scan of the thousand most common ports.",
+        &["nmap", "-n", "-Pn", "-sS", "198.18.0.1"],
+    ),
+    scan(
+        "nmap-connect",
+        "nmap's scan of the thousand most common ports by whole connections.",
+        &["nmap", "-n", "-Pn", "-sT", "198.18.0.1"],
+    ),
+    scan(
+        "nmap-udp",
+        "nmap's UDP scan. The server's kernel answers once a second, so nmap is soon slow.",
+        &["nmap", "-n", "-Pn", "-sU", "198.18.0.1"],
+    ),
+    scan(
+        "nmap-fin",
+        "nmap's FIN scan, which looks for ports with packets that belong to no connection.",
+        &["nmap", "-n", "-Pn", "-sF", "198.18.0.1"],
+    ),
+    scan(
+        "nmap-xmas",
+        "nmap's Xmas scan: FIN, PSH and URG.",
+        &["nmap", "-n", "-Pn", "-sX", "198.18.0.1"],
+    ),
+    scan(
+        "nmap-version",
+        "nmap's version detection: a SYN scan, and then it talks to what is open.",
+        &["nmap", "-n", "-Pn", "-sV", "198.18.0.1"],
+    ),
+    scan(
+        "masscan",
+        "masscan, which keeps no connections, over all ports in random order, 5,000 a second.",
+        &[
             "masscan",
             "198.18.0.1",
             "--ports",
@@ -298,9 +301,8 @@ pub static ALL: [Scenario; 18] = [
             "198.18.2.200",
             "--router-mac",
             "02-00-00-00-00-01",
-        ]),
-        ..SCAN
-    },
+        ],
+    ),
     Scenario {
         name: "ssh-guessing",
         story: "medusa guesses root's password by SSH, eight connections at a time. PAM makes each wrong guess wait two seconds.",
