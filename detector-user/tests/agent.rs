@@ -40,7 +40,11 @@ struct Stage {
 impl Stage {
     /// Starts the agent with these arguments.
     fn new(arguments: &[&str]) -> Option<Self> {
-        let lab = Lab::new(&[])?;
+        Self::on(Lab::new(&[])?, arguments, &[])
+    }
+
+    /// Starts the agent with these arguments and variables of the environment.
+    fn on(lab: Lab, arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
         let (attacker, server) = (Space::new(), Space::new());
         veth((&attacker, "va"), (&server, "vb"));
         let pins = lab.pins().root().to_owned();
@@ -50,7 +54,7 @@ impl Stage {
             pins.parent()?.file_name()?.to_string_lossy()
         ));
         fs::create_dir_all(&folder).unwrap();
-        let agent = start(&server, &pins, &folder, arguments);
+        let agent = start(&server, &pins, &folder, arguments, environment);
         let stage = Self {
             attacker,
             server,
@@ -159,7 +163,13 @@ impl Drop for Stage {
     }
 }
 
-fn start(server: &Space, pins: &Path, folder: &Path, arguments: &[&str]) -> Child {
+fn start(
+    server: &Space,
+    pins: &Path,
+    folder: &Path,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Child {
     let log = fs::File::create(folder.join("log")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_detector"));
     command
@@ -176,6 +186,7 @@ fn start(server: &Space, pins: &Path, folder: &Path, arguments: &[&str]) -> Chil
         ])
         .args(arguments)
         .env_remove("DETECTOR_CONFIG")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
@@ -384,6 +395,7 @@ fn a_killed_agent_leaves_its_verdicts_and_the_next_goes_on() {
         &pins,
         &stage.folder,
         &["--enforce", "--no-model"],
+        &[],
     );
     stage.hear("ready");
     assert_eq!(stage.verdicts().len(), 1);
@@ -420,4 +432,67 @@ fn a_flow_that_closes_is_told_of_once() {
     assert_eq!(flows[0]["flow"]["reason"], "tcp_close");
     assert_eq!(flows[0]["dest_port"], 80);
     assert!(flows[0]["community_id"].as_str().unwrap().starts_with("1:"));
+}
+
+/// What makes a program believe in another time of day, which a file tells it.
+fn faketime() -> Option<PathBuf> {
+    fs::read_dir("/usr/lib").ok()?.flatten().find_map(|entry| {
+        let library = entry.path().join("faketime/libfaketimeMT.so.1");
+        library.exists().then_some(library)
+    })
+}
+
+#[test]
+fn the_wall_clock_may_be_set() {
+    let Some(lab) = Lab::new(&["faketime"]) else {
+        return;
+    };
+    let library = faketime().expect("the library comes with the program");
+    let folder = tempfile::tempdir().unwrap();
+    let clock = folder.path().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    let environment = [
+        ("LD_PRELOAD", library.to_str().unwrap()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap()),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let Some(mut stage) = Stage::on(lab, &["--enforce", "--no-model"], &environment) else {
+        return;
+    };
+    // In years, since a test may run over midnight.
+    let mut years = Vec::new();
+    for (source, set) in [(9, "+0"), (8, "+800d"), (7, "-800d")] {
+        fs::write(&clock, set).unwrap();
+        stage.scan([10, 0, 0, source]);
+        let address = format!("10.0.0.{source}");
+        let dropped = || {
+            stage
+                .events()
+                .into_iter()
+                .find(|event| event["src_ip"] == *address && event["detector"]["action"] == "drop")
+        };
+        assert!(
+            wait_for(SECONDS, || dropped().is_some()),
+            "{set}: {}",
+            stage.log()
+        );
+        let timestamp = dropped().unwrap()["timestamp"].as_str().unwrap().to_owned();
+        years.push(timestamp[..4].parse::<i32>().unwrap());
+    }
+    assert!(
+        years[1] >= years[0] + 2 && years[2] <= years[0] - 2,
+        "the agent did not see its clock set: {years:?}"
+    );
+    // No verdict was cut short or made longer, whatever the clock said when it was written.
+    std::thread::sleep(Duration::from_secs(1));
+    let verdicts = stage.verdicts();
+    assert_eq!(verdicts.len(), 3, "{verdicts:?}");
+    for verdict in &verdicts {
+        assert_eq!(verdict["expired"], false, "{verdict}");
+        let expires = verdict["expires"].as_str().unwrap();
+        let year = expires[..4].parse::<i32>().unwrap();
+        assert!((years[0]..=years[0] + 1).contains(&year), "{verdict}");
+    }
+    assert!(stage.is_running());
 }

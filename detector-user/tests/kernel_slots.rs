@@ -126,7 +126,7 @@ fn full_slots_are_refused_and_expired_ones_make_room() {
             .list()
             .unwrap()
             .iter()
-            .filter(|one| one.expired)
+            .filter(|one| one.is_expired())
             .count(),
         2
     );

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::tool;
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -23,6 +23,7 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("masscan", "masscan"),
     ("medusa", "medusa"),
     ("slowhttptest", "slowhttptest"),
+    ("faketime", "faketime"),
 ];
 
 /// Installs what is missing, in one go.

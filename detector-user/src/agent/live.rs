@@ -123,8 +123,8 @@ impl LiveAgent {
     /// # Errors
     /// [`VerdictError`].
     pub fn learn_spared(&mut self) -> Result<(), VerdictError> {
-        let writer = Writer::new(&self.pins, &mut self.tables, &self.clock)?;
-        let spared = writer.never_blocked()?;
+        // A look needs no lock, and waits for nobody who holds it.
+        let spared = Writer::unshared(&mut self.tables, &self.clock).never_blocked()?;
         self.pipeline
             .spare(spared.into_iter().map(|(prefix, _)| prefix).collect());
         Ok(())

@@ -237,15 +237,6 @@ pub fn family(sample: &[Sample]) -> Family {
     }
 }
 
-/// Different sources in a sample.
-#[must_use]
-pub fn sources(sample: &[Sample]) -> usize {
-    let mut sources: Vec<Address> = sample.iter().map(|one| one.source).collect();
-    sources.sort_unstable();
-    sources.dedup();
-    sources.len()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -301,7 +292,6 @@ mod tests {
         assert_eq!((one.payload.min, one.payload.max), (0, 0));
         assert_eq!(one.spare_established, 1);
         assert_eq!(family(&flood), Family::Flood);
-        assert_eq!(sources(&flood), 200);
     }
 
     #[test]

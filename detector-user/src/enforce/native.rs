@@ -13,10 +13,7 @@ use detector_common::{
     verdict::Action,
 };
 
-use super::{
-    order::Order,
-    target::{Prefix, Target},
-};
+use super::{order::Order, target::Target};
 
 /// How far a rate limit may run ahead, ns; the writer's.
 const BURST_NS: u64 = 100_000_000;
@@ -37,7 +34,6 @@ struct Held {
 pub struct NativeVerdicts {
     addresses: HashMap<Address, Held>,
     signatures: Vec<(Signature, Held)>,
-    spared: Vec<Prefix>,
 }
 
 /// What became of a packet.
@@ -94,11 +90,6 @@ impl Held {
 }
 
 impl NativeVerdicts {
-    /// Sources that no verdict denies.
-    pub fn spare(&mut self, prefixes: Vec<Prefix>) {
-        self.spared = prefixes;
-    }
-
     /// Writes a verdict in place of any on the same target. Kinds that the agent does not write are left out.
     pub fn put(&mut self, order: &Order, now_us: u64) {
         let held = Held::new(order, now_us);
@@ -157,14 +148,8 @@ impl NativeVerdicts {
         now_us: u64,
         spared_flow: impl FnOnce(&FlowKey, bool) -> bool,
     ) -> Fate {
-        let spared = |spared: &[Prefix]| {
-            spared
-                .iter()
-                .any(|prefix| prefix.contains(packet.source.to_ip()))
-        };
         if let Some(held) = self.addresses.get_mut(&packet.source)
             && now_us < held.expires_us
-            && !spared(&self.spared)
             && held.drops(packet, now_us)
         {
             return Fate::Drop;
@@ -176,7 +161,7 @@ impl NativeVerdicts {
         else {
             return Fate::Pass;
         };
-        if now_us >= held.expires_us || spared(&self.spared) {
+        if now_us >= held.expires_us {
             return Fate::Pass;
         }
         if signature.spare_established != 0 {

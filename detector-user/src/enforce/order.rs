@@ -44,8 +44,16 @@ pub struct Listed {
     pub target: Target,
     /// How often it acted.
     pub hits: Hits,
+    /// For how much longer it counts, by the kernel's clock; `None`: until removed.
+    pub left: Option<Duration>,
+}
+
+impl Listed {
     /// Whether it no longer counts.
-    pub expired: bool,
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        self.left == Some(Duration::ZERO)
+    }
 }
 
 /// Verdicts and never-block prefixes on their way to another data plane.

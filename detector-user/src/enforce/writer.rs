@@ -61,7 +61,7 @@ impl<'a> Writer<'a> {
         })
     }
 
-    /// Over tables that only this process has.
+    /// Over tables that only this process has, or that are only looked at.
     pub fn unshared(tables: &'a mut Tables, clock: &'a Clock) -> Self {
         Self {
             tables,
@@ -230,6 +230,7 @@ impl<'a> Writer<'a> {
     /// [`VerdictError`].
     pub fn list(&self) -> Result<Vec<Listed>, VerdictError> {
         let now = self.clock.now()?;
+        let hz = f64::from(self.tables.control.load(0).jiffies_hz.max(1));
         let mut all = Vec::new();
         for slot in 1..self.tables.verdicts.len() {
             if self.kind_of(slot) == Kind::FREE {
@@ -237,13 +238,16 @@ impl<'a> Writer<'a> {
             }
             let verdict = self.tables.verdicts.load(slot);
             let hits = self.tables.hits_of(slot);
-            let expired = verdict.expires_jiffies <= now.jiffies;
+            let left = (verdict.expires_jiffies != FOREVER).then(|| {
+                let jiffies = verdict.expires_jiffies.saturating_sub(now.jiffies);
+                Duration::from_secs_f64(jiffies as f64 / hz)
+            });
             all.push(Listed {
                 slot,
                 target: self.target(&verdict),
                 verdict,
                 hits,
-                expired,
+                left,
             });
         }
         Ok(all)
@@ -255,7 +259,7 @@ impl<'a> Writer<'a> {
     /// [`VerdictError`].
     pub fn carry(&self) -> Result<Carried, VerdictError> {
         let mut verdicts = self.list()?;
-        verdicts.retain(|listed| !listed.expired);
+        verdicts.retain(|listed| !listed.is_expired());
         Ok(Carried {
             verdicts,
             never_block: self.never_blocked()?,

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::SystemTime};
 use comfy_table::Cell;
 use detector_common::{
     rate,
-    verdict::{Action, FOREVER, Service},
+    verdict::{Action, Service},
 };
 use serde::Serialize;
 
@@ -59,7 +59,8 @@ impl Shown {
     pub(super) fn new(listed: &Listed, names: &HashMap<u32, String>, now: SystemTime) -> Self {
         let verdict = &listed.verdict;
         let now = unix_ms(now);
-        let expires = (verdict.expires_unix_ms != FOREVER).then_some(verdict.expires_unix_ms);
+        // Not what stands in the verdict: the wall clock may have been set since.
+        let left_us = listed.left.map(|left| left.as_micros() as u64);
         let services =
             &verdict.services[..usize::from(verdict.service_count).min(verdict.services.len())];
         Self {
@@ -72,8 +73,9 @@ impl Shown {
             services: services.iter().map(service).collect(),
             reason: verdict.reason_text().to_owned(),
             created: Rfc3339(verdict.created_unix_ms.saturating_mul(1000)).to_string(),
-            expires: expires.map(|ms| Rfc3339(ms.saturating_mul(1000)).to_string()),
-            expired: listed.expired,
+            expires: left_us
+                .map(|us| Rfc3339(now.saturating_mul(1000).saturating_add(us)).to_string()),
+            expired: listed.is_expired(),
             dropped_packets: listed.hits.dropped_packets,
             dropped_bytes: listed.hits.dropped_bytes,
             passed_packets: listed.hits.passed_packets,
@@ -81,7 +83,7 @@ impl Shown {
             age_us: now
                 .saturating_sub(verdict.created_unix_ms)
                 .saturating_mul(1000),
-            left_us: expires.map(|ms| ms.saturating_sub(now).saturating_mul(1000)),
+            left_us,
         }
     }
 
