@@ -58,15 +58,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let folder = root.join("models/default");
     let output = args.output.clone().unwrap_or_else(|| folder.clone());
-    tool::run(
-        Command::new("cargo")
-            .args(["build", "--release", "--package", "detector-user"])
-            .current_dir(root),
-    )?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let detector = target.join("release/detector");
-    let rows = target.join("default-model-rows.parquet");
+    let detector = tool::build_detector()?;
+    let rows = detector.with_file_name("default-model-rows.parquet");
     tool::run(
         Command::new(&detector)
             .arg("extract")

@@ -1,5 +1,6 @@
 //! Project tasks: `cargo xtask TASK`.
 mod bpf;
+mod captures;
 mod default_model;
 mod demo;
 mod kernels;
@@ -26,6 +27,8 @@ enum Task {
     Bpf(bpf::Args),
     /// Make the model that is built in, from the shared captures
     DefaultModel(default_model::Args),
+    /// Tell what is decided about every shared capture
+    Captures(captures::Args),
     /// Install what the tests and the laboratory need
     Setup,
     /// Show it at work: real attacks in an isolated laboratory, found and dropped, benign traffic served
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().task {
         Task::Bpf(args) => bpf::run(&args),
         Task::DefaultModel(args) => default_model::run(&args),
+        Task::Captures(args) => captures::run(&args),
         Task::Setup => setup::run(),
         Task::Demo(args) => demo::run(&args),
         Task::Lab(args) => trials::run(&args),

@@ -120,6 +120,35 @@ pub fn root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
+/// Builds the `detector` command; where it is.
+pub fn build_detector() -> Result<PathBuf> {
+    eprintln!("xtask: building the detector (cargo build --release -p detector-user)");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root())
+        .args(["build", "--release", "--package", "detector-user"])
+        .args([
+            "--bin",
+            "detector",
+            "--message-format",
+            "json-render-diagnostics",
+        ])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("the detector does not build: {}", output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["target"]["name"] == "detector")
+        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .context("cargo does not say where it put the detector")
+}
+
 /// Fetches the package lists anew, saying so.
 pub fn update_package_lists() -> Result<()> {
     eprintln!("xtask: updating apt's package lists");

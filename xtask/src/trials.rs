@@ -15,7 +15,6 @@ mod trial;
 mod watch;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -159,7 +158,7 @@ pub fn perform(
         Some(path) => path
             .canonicalize()
             .with_context(|| format!("{}", path.display()))?,
-        None => build()?,
+        None => tool::build_detector()?,
     };
     let begin = Instant::now();
     let stop = Stop::hold();
@@ -298,33 +297,4 @@ fn list() {
             scenario.name, scenario.story, ""
         ));
     }
-}
-
-/// Builds the `detector` command; where it is.
-fn build() -> Result<PathBuf> {
-    say("Building the detector (cargo build --release -p detector-user)");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(tool::root())
-        .args(["build", "--release", "--package", "detector-user"])
-        .args([
-            "--bin",
-            "detector",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot start cargo")?;
-    if !output.status.success() {
-        bail!("the detector does not build: {}", output.status);
-    }
-    let messages = String::from_utf8_lossy(&output.stdout);
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "detector")
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .context("cargo does not say where it put the detector")
 }

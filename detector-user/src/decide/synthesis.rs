@@ -35,7 +35,7 @@ pub struct Sample {
 }
 
 /// What TCP flags a flow's packets have in common: which are looked at, and what they are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Flags {
     mask: u8,
     value: u8,
@@ -74,6 +74,10 @@ impl Sample {
     #[must_use]
     pub fn protocol(&self) -> u8 {
         self.protocol
+    }
+
+    fn is_from_amplifier(&self) -> bool {
+        PortClass::of(self.protocol, self.source_port) == PortClass::Amplifier
     }
 }
 
@@ -127,13 +131,26 @@ pub fn synthesise(destination: &Address, sample: &[Sample], max: usize) -> Vec<S
     signatures
 }
 
-/// The most frequent of the values, and how often it is there.
-fn mode<T: Copy + Eq + std::hash::Hash>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
+/// The flow that an alert shows for the sample: one of an amplifying service where that is the attack and there is one, else
+/// one of the most frequent kind.
+#[must_use]
+pub fn typical(sample: &[Sample], attack: Family) -> Option<&Sample> {
+    let amplifies = |one: &&Sample| attack == Family::Amplification && one.is_from_amplifier();
+    sample.iter().find(amplifies).or_else(|| {
+        let (kind, _) = mode(sample.iter().map(|one| (one.protocol, one.flags)))?;
+        sample.iter().find(|one| (one.protocol, one.flags) == kind)
+    })
+}
+
+/// The most frequent of the values, the greatest of them where several are, and how often it is there.
+fn mode<T: Copy + Ord + std::hash::Hash>(values: impl Iterator<Item = T>) -> Option<(T, usize)> {
     let mut counts: HashMap<T, usize> = HashMap::new();
     for value in values {
         *counts.entry(value).or_default() += 1;
     }
-    counts.into_iter().max_by_key(|(_, count)| *count)
+    counts
+        .into_iter()
+        .max_by_key(|(value, count)| (*count, *value))
 }
 
 /// Flows of one protocol and kind of flags, and of one source port if many have it.
@@ -218,9 +235,7 @@ pub fn family(sample: &[Sample]) -> Family {
         return Family::Amplification;
     }
     let udp = |one: &Sample| one.protocol == protocol::UDP;
-    let from_amplifier = share(&|one| {
-        udp(one) && PortClass::of(one.protocol, one.source_port) == PortClass::Amplifier
-    });
+    let from_amplifier = share(&Sample::is_from_amplifier);
     let from_one_port = mode(
         sample
             .iter()

@@ -134,9 +134,9 @@ impl Victims {
         now_us: u64,
         out: &mut Vec<Decision>,
     ) {
-        let Some(first) = sample.first() else {
+        if sample.is_empty() {
             return;
-        };
+        }
         let new = !self.incidents.contains_key(&destination);
         let incident = self
             .incidents
@@ -153,6 +153,7 @@ impl Victims {
                 looked_us: now_us,
             });
         incident.last_us = now_us;
+        let shown = synthesis::typical(sample, incident.family).unwrap_or(&sample[0]);
         let host = hosts.destination(&destination, now_us);
         let sources = host.sources.estimate(now_us);
         let reason = match count {
@@ -173,9 +174,9 @@ impl Victims {
             at_us: now_us,
             kind: Kind::Attack(Step::Alert),
             family: incident.family,
-            source: Some(first.end()),
-            destination: Some((destination.to_ip(), first.port())),
-            protocol: first.protocol(),
+            source: Some(shown.end()),
+            destination: Some((destination.to_ip(), shown.port())),
+            protocol: shown.protocol(),
             sources: sources as u32,
             by: By::Rule,
             score: None,
@@ -210,6 +211,11 @@ impl Victims {
             let order = order(policy, &signature, incident.family, &host);
             alert.kind = Kind::Attack(Step::RateLimit);
             alert.target = Some(order.target);
+            if let Some(one) = untaken.iter().find(|one| synthesis::takes(&signature, one)) {
+                alert.source = Some(one.end());
+                alert.destination = Some((destination.to_ip(), one.port()));
+                alert.protocol = one.protocol();
+            }
             out.push(Decision {
                 alert: Some(alert.clone()),
                 act: Some(Act::Put(order)),
