@@ -10,6 +10,7 @@ pub mod flow;
 pub mod judge;
 pub mod model;
 pub mod output;
+pub mod registry;
 pub mod score;
 pub mod train;
 pub mod wire;
