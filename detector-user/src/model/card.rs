@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     calibration::Curve,
     error::ModelError,
+    golden::Golden,
     summation::{PostTransform, Summation},
 };
 
@@ -57,6 +58,9 @@ pub struct Card {
     pub training: serde_json::Map<String, serde_json::Value>,
     /// How well it did, by name.
     pub metrics: BTreeMap<String, f64>,
+    /// Rows whose scores are checked at each load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub golden: Option<Golden>,
 }
 
 /// SHA-256, in hexadecimal digits, of the feature set's name and the features' names, each

@@ -91,13 +91,15 @@ impl Ensemble {
                 }
             }
         }
-        Ok(Self {
+        let ensemble = Self {
             card,
             starts,
             nodes,
             values,
             depths,
-        })
+        };
+        ensemble.check_golden()?;
+        Ok(ensemble)
     }
 
     /// What the model says of itself.
@@ -123,7 +125,11 @@ impl Ensemble {
             ("summation", card.summation == self.card.summation),
         ];
         match same.iter().find(|(_, same)| !same) {
-            None => Ok(Self { card, ..self }),
+            None => {
+                let ensemble = Self { card, ..self };
+                ensemble.check_golden()?;
+                Ok(ensemble)
+            }
             Some(&(field, _)) => Err(ModelError::Card {
                 field,
                 cause: "is not that of the trees".to_owned(),

@@ -67,6 +67,21 @@ pub enum ModelError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A golden row does not get its score.
+    #[error(
+        "cannot use the model: golden row {row} gets {found} for class {class}, {wanted} by the library that trained it; \
+         import the model again, and if that does not help tell what made it"
+    )]
+    Golden {
+        /// Number of the row.
+        row: usize,
+        /// The class.
+        class: String,
+        /// Its score here.
+        found: f32,
+        /// Its score there.
+        wanted: f32,
+    },
     /// The card is no such JSON as this program reads.
     #[error("cannot read the model's card: {0}; train or import it again with this program")]
     Json(#[from] serde_json::Error),

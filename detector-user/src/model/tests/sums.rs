@@ -1,7 +1,7 @@
 //! Ensembles that sum: boosting, isolation forests and what they are refused for.
 
 use super::*;
-use crate::model::{Summation, average_path_length};
+use crate::model::{Golden, Summation, average_path_length};
 
 /// The card of an ensemble that sums.
 fn summing(post_transform: PostTransform, classes: usize, summation: Summation) -> Card {
@@ -183,4 +183,47 @@ fn a_file_cut_short_says_where() {
         Ensemble::from_bytes(&flipped),
         Err(ModelError::Checksum)
     ));
+}
+
+#[test]
+fn golden_rows_are_checked_at_each_load() {
+    let plain = small();
+    let inputs: Vec<f32> = (0..4 * 300)
+        .map(|n| {
+            if n % 7 == 0 {
+                f32::NAN
+            } else {
+                n as f32 / 1200.0
+            }
+        })
+        .collect();
+    let mut scores = vec![0.0; 2 * 300];
+    for (row, scores) in inputs.chunks(4).zip(scores.chunks_mut(2)) {
+        plain.score_raw(row, scores);
+    }
+    let with = |scores: &[f32]| {
+        let golden = Some(Golden::new(&inputs, 4, scores, 2));
+        plain.clone().with_card(Card {
+            golden,
+            ..plain.card().clone()
+        })
+    };
+    let kept = with(&scores).unwrap();
+    Ensemble::from_bytes(&kept.to_bytes().unwrap()).unwrap();
+    scores[4] += 1e-3;
+    assert!(matches!(
+        with(&scores),
+        Err(ModelError::Golden { row: 1, .. })
+    ));
+    scores[4] = f32::NAN;
+    assert!(with(&scores).is_err());
+    let none = Golden::new(&inputs, 4, &scores[..1], 2);
+    let card = Card {
+        golden: Some(none),
+        ..plain.card().clone()
+    };
+    assert!(
+        plain.with_card(card).is_ok(),
+        "no rows are no contradiction"
+    );
 }
