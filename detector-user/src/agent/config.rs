@@ -17,7 +17,7 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::decide::policy::Policy;
+use crate::{decide::policy::Policy, serve::settings::ApiSettings};
 
 /// Where the configuration is looked for unless told otherwise.
 pub const PATH: &str = "/etc/detector/detector.toml";
@@ -71,6 +71,8 @@ pub struct Config {
     pub flow_events: bool,
     /// Between two stats events, s; 0: none.
     pub stats_s: u64,
+    /// Where and how it serves.
+    pub api: ApiSettings,
     /// How it is decided.
     pub decide: Policy,
 }
@@ -84,6 +86,7 @@ impl Default for Config {
             events: None,
             flow_events: false,
             stats_s: 10,
+            api: ApiSettings::default(),
             decide: Policy::default(),
         }
     }

@@ -62,6 +62,10 @@ pub struct Ticked {
     pub flows: Vec<(Flow, Reason)>,
     /// What the pass over the table saw.
     pub pass: Pass,
+    /// How long the pass over the table took.
+    pub drained: Duration,
+    /// How long features, scores and decisions took.
+    pub decided: Duration,
     /// How long the tick took.
     pub took: Duration,
 }
@@ -146,6 +150,30 @@ impl LiveAgent {
         self.pipeline.has_model()
     }
 
+    /// Whether it acts, or only tells.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        self.enforce
+    }
+
+    /// Acts from now on, or only tells. To tell only, the agent's own verdicts are lifted; either way what was decided is
+    /// decided anew from what comes.
+    ///
+    /// # Errors
+    /// [`VerdictError`]; some verdicts may be lifted then, and nothing new is written.
+    pub fn set_enforce(&mut self, enforce: bool) -> Result<u32, VerdictError> {
+        if enforce == self.enforce {
+            return Ok(0);
+        }
+        self.enforce = enforce;
+        self.pipeline.begin_anew();
+        if enforce {
+            return Ok(0);
+        }
+        self.own
+            .lift_all((&self.pins, &mut self.tables, &self.clock))
+    }
+
     /// One tick, at a time of `CLOCK_MONOTONIC`, ns.
     pub fn tick(&mut self, now_ns: u64) -> Ticked {
         let begun = std::time::Instant::now();
@@ -171,10 +199,12 @@ impl LiveAgent {
             ended.take(ENDED_PER_TICK_MAX, |flow| log.ended(flow, &mut tell));
             log.look(tables, now_us, &mut tell);
         }
+        let drained = begun.elapsed();
         let own = &self.own;
         let decisions = self
             .pipeline
             .tick(&|target| own.matched(target, tables), now_us);
+        let decided = begun.elapsed().saturating_sub(drained);
         let mut done = Vec::with_capacity(decisions.len());
         for decision in decisions {
             let in_force = self.enforce && decision.act.is_some();
@@ -201,6 +231,8 @@ impl LiveAgent {
             flows,
             decisions: done,
             pass,
+            drained,
+            decided,
             took: begun.elapsed(),
         }
     }

@@ -104,6 +104,11 @@ impl Pipeline {
         decisions
     }
 
+    /// What was decided is decided anew; what is known of hosts and of what is usual stays.
+    pub fn begin_anew(&mut self) {
+        self.decider.begin_anew();
+    }
+
     /// What was decided about a target could not be done.
     pub fn failed(&mut self, target: &Target) {
         self.decider.failed(target);

@@ -18,10 +18,10 @@ mod quantity;
 pub mod replay;
 mod report;
 mod run;
-mod status;
+pub(crate) mod status;
 mod stop;
 mod train;
-mod verdicts;
+pub(crate) mod verdicts;
 
 use std::{path::PathBuf, process::ExitCode};
 

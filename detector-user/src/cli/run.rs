@@ -1,12 +1,14 @@
 //! `detector run`: the agent.
 
+mod served;
+
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, channel},
+        mpsc::{Receiver, Sender, channel},
     },
     thread,
     time::Duration,
@@ -20,6 +22,8 @@ use super::{
     report,
     stop::{Asked, Stop},
 };
+use served::{Served, answer_to};
+
 use crate::{
     agent::{
         config::Config,
@@ -33,6 +37,10 @@ use crate::{
         sink::{Place, Sink},
     },
     score::{Scorer, ScorerError},
+    serve::{
+        change::{Asked as Wanted, Change, Refused},
+        published::Topic,
+    },
     wire::{
         attach::Request,
         follow::{Follower, Happened, POLL_INTERVAL},
@@ -105,6 +113,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         attach::replace(&args.plane, pins, &request)?;
     }
     pins.create()?;
+    let served = Served::start(&loaded.config, pins);
     let happened = follow(args, pins, request);
     let Some(agent) = attached(args, pins, &request, &happened, &stop, &loaded)? else {
         return Ok(());
@@ -121,6 +130,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         config: loaded.config.clone(),
         last_pass: Pass::default(),
         late: 0,
+        served,
     };
     running.take_model(loaded.scorer);
     running.learn_spared();
@@ -259,6 +269,7 @@ struct Running<'a> {
     config: Config,
     last_pass: Pass,
     late: u64,
+    served: Served,
 }
 
 impl Running<'_> {
@@ -272,13 +283,7 @@ impl Running<'_> {
             if now_ns < next_ns {
                 match self.stop.next(Duration::from_nanos(next_ns - now_ns)) {
                     Some(Asked::Stop) => break,
-                    Some(Asked::Reload) => {
-                        // Reading a model may take longer than a tick.
-                        let (args, loads) = (self.args.clone(), loads.clone());
-                        thread::spawn(move || {
-                            let _ = loads.send(args.load());
-                        });
-                    }
+                    Some(Asked::Reload) => self.reload(&loads),
                     None => {}
                 }
                 continue;
@@ -295,6 +300,9 @@ impl Running<'_> {
             next_ns = (next_ns + tick_ns).max(now_ns);
             while let Ok(loaded) = loaded.try_recv() {
                 self.take(loaded);
+            }
+            while let Some(wanted) = self.served.next() {
+                self.change(wanted, &loads);
             }
             self.tick(now_ns);
             if now_ns >= second_ns {
@@ -315,6 +323,14 @@ impl Running<'_> {
     fn tick(&mut self, now_ns: u64) {
         let ticked = self.agent.tick(now_ns);
         self.last_pass = ticked.pass;
+        let fares = (self.plane.is_some(), self.late);
+        self.served.publish(
+            &self.agent,
+            &self.config,
+            &ticked,
+            fares,
+            self.sink.as_ref(),
+        );
         let epoch_us = epoch_us(now_ns);
         if let Some(sink) = &self.sink {
             for (flow, reason) in &ticked.flows {
@@ -329,8 +345,10 @@ impl Running<'_> {
                 continue;
             };
             let event = Event::of(decision, alert, *in_force, epoch_us, None);
+            let line = event.line();
+            self.served.published.tell(Topic::Alert, &line);
             match &self.sink {
-                Some(sink) => sink.line(event.line()),
+                Some(sink) => sink.line(line),
                 None => report::note(&event.sentence()),
             }
             if matches!(alert.kind, Kind::Safety | Kind::Fault) {
@@ -373,6 +391,58 @@ impl Running<'_> {
         }
     }
 
+    fn reload(&self, loads: &Sender<Result<Loaded, Failure>>) {
+        // Reading a model may take longer than a tick.
+        let (args, loads) = (self.args.clone(), loads.clone());
+        thread::spawn(move || {
+            let _ = loads.send(args.load());
+        });
+    }
+
+    /// Makes a change that is asked for over the API.
+    fn change(&mut self, wanted: Wanted, loads: &Sender<Result<Loaded, Failure>>) {
+        let outcome = match wanted.change {
+            Change::Reload => {
+                self.served.waits(wanted.answer);
+                return self.reload(loads);
+            }
+            Change::Mode { enforce } => self.set_mode(enforce),
+            Change::Model(scorer) => Ok(self.set_model(scorer)),
+            Change::Rollback => match self.served.former() {
+                Some(scorer) => Ok(self.set_model(scorer)),
+                None => Err(Refused("there is no former model".to_owned())),
+            },
+        };
+        if let Ok(done) = &outcome {
+            report::note(&format!("by the API: {done}"));
+        }
+        answer_to(wanted.answer, outcome);
+    }
+
+    fn set_mode(&mut self, enforce: bool) -> Result<String, Refused> {
+        let lifted = self.agent.set_enforce(enforce).map_err(|error| {
+            Refused(format!(
+                "lifting the agent's verdicts: {error}; no new ones are written"
+            ))
+        })?;
+        self.config.enforce = enforce;
+        let done = if enforce {
+            "enforcing from now on".to_owned()
+        } else {
+            format!("monitoring from now on: nothing new is dropped; {lifted} verdicts lifted")
+        };
+        let event = serde_json::json!({ "mode": if enforce { "enforce" } else { "monitor" } });
+        self.served.published.tell(Topic::Agent, &event.to_string());
+        Ok(done)
+    }
+
+    fn set_model(&mut self, scorer: Arc<Scorer>) -> String {
+        let done = format!("model {}", scorer.name());
+        self.agent.set_scorer(Some(scorer.clone()));
+        self.served.take_model(Some(scorer));
+        done
+    }
+
     fn take(&mut self, loaded: Result<Loaded, Failure>) {
         match loaded {
             Ok(loaded) => {
@@ -388,10 +458,13 @@ impl Running<'_> {
                 };
                 self.take_model(loaded.scorer);
                 report::note("configuration reloaded");
+                self.served.reloaded(Ok("configuration reloaded"));
             }
-            Err(failure) => report::complain(&format!(
-                "{failure}; the former configuration stays in force"
-            )),
+            Err(failure) => {
+                let text = format!("{failure}; the former configuration stays in force");
+                report::complain(&text);
+                self.served.reloaded(Err(&text));
+            }
         }
     }
 
@@ -400,7 +473,8 @@ impl Running<'_> {
         match scorer {
             Ok(scorer) => {
                 let name = scorer.as_ref().map(|scorer| scorer.name());
-                self.agent.set_scorer(scorer);
+                self.agent.set_scorer(scorer.clone());
+                self.served.take_model(scorer);
                 report::note(&match name {
                     Some(name) => format!("model {name}"),
                     None => "no model: plain thresholds alone".to_owned(),
@@ -423,11 +497,15 @@ impl Running<'_> {
 
     fn tell_fault(&self, reason: String) {
         let now_ns = monotonic_ns();
+        let decision = crate::decide::fault(reason, now_ns / 1000);
+        let Some(alert) = &decision.alert else {
+            return;
+        };
+        let line = Event::of(&decision, alert, false, epoch_us(now_ns), None).line();
+        self.served.published.count_alert(alert);
+        self.served.published.tell(Topic::Alert, &line);
         if let Some(sink) = &self.sink {
-            let decision = crate::decide::fault(reason, now_ns / 1000);
-            if let Some(alert) = &decision.alert {
-                sink.line(Event::of(&decision, alert, false, epoch_us(now_ns), None).line());
-            }
+            sink.line(line);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `detector status`: what hangs where, and what became of every packet.
 
-mod gather;
+pub(crate) mod gather;
 mod show;
 
 use super::{

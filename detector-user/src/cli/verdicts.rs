@@ -1,8 +1,8 @@
 //! `detector verdicts`: what is done with packets, written and read by hand.
 
 mod add;
-mod list;
-mod target;
+pub(crate) mod list;
+pub(crate) mod target;
 
 use clap::Subcommand;
 

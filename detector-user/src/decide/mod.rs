@@ -245,6 +245,11 @@ impl Decider {
         std::mem::take(out)
     }
 
+    /// Forgets what was decided about sources and destinations, as if nothing were in force.
+    pub fn begin_anew(&mut self) {
+        (self.sources, self.victims) = (Sources::default(), Victims::default());
+    }
+
     /// What was decided about a target could not be done.
     pub fn failed(&mut self, target: &Target) {
         match target {

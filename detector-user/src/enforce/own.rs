@@ -73,6 +73,19 @@ impl OwnVerdicts {
         Ok(())
     }
 
+    /// Removes every verdict that an agent wrote; how many.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn lift_all(
+        &mut self,
+        (pins, tables, clock): (&Pins, &mut Tables, &Clock),
+    ) -> Result<u32, VerdictError> {
+        *self = Self::default();
+        Writer::new(pins, tables, clock)?
+            .clear_if(|verdict| verdict.reason_text().starts_with(MARK))
+    }
+
     /// The slot of the agent's own verdict on a target.
     fn slot(&self, target: &Target) -> Option<u32> {
         match target {

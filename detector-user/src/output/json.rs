@@ -63,6 +63,14 @@ fn put(destination: &mut Destination, text: &str) -> Result<(), OutputError> {
     result.map_err(|cause| destination.failed(cause))
 }
 
+/// A flow's object.
+#[must_use]
+pub fn flow_object(flow: &Flow) -> String {
+    let mut text = String::new();
+    append(&mut text, flow);
+    text
+}
+
 /// Writes a flow's object behind what `text` holds. Writing to a String cannot fail; the columns' names need no escape.
 fn append(text: &mut String, flow: &Flow) {
     let mut separator = '{';

@@ -18,6 +18,7 @@ pub mod units;
 
 pub use destination::Destination;
 pub use error::OutputError;
+pub use json::flow_object;
 pub use order::{FlowOutput, Shown, Sort};
 pub use printable::printable;
 pub use time::Rfc3339;

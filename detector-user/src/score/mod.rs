@@ -132,7 +132,33 @@ impl Scorer {
     pub fn find(&self, row: &Row) -> Option<(Family, f32)> {
         let mut probabilities = [0.0; CLASSES_MAX];
         let probabilities = &mut probabilities[..self.families.len()];
+        self.probabilities(row, probabilities);
+        self.judge(probabilities)
+    }
+
+    /// The probabilities of a row's classes, in the order of [`Scorer::families`].
+    ///
+    /// # Panics
+    /// Where there is not one place a class.
+    pub fn probabilities(&self, row: &Row, probabilities: &mut [f32]) {
         self.ensemble.score(row, probabilities);
+    }
+
+    /// The classes, each with the probability from which on a row is found to be of it.
+    #[must_use]
+    pub fn families(&self) -> &[(Family, f32)] {
+        &self.families
+    }
+
+    /// The trees and their card.
+    #[must_use]
+    pub fn ensemble(&self) -> &Ensemble {
+        &self.ensemble
+    }
+
+    /// What [`Scorer::find`] finds in a row of these probabilities.
+    #[must_use]
+    pub fn judge(&self, probabilities: &[f32]) -> Option<(Family, f32)> {
         let scored = || self.families.iter().zip(probabilities.iter());
         let found = scored().any(|((family, threshold), p)| {
             let attack = if *family == Family::Benign {

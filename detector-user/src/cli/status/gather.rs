@@ -13,9 +13,9 @@ use detector_common::{
 };
 use serde::{Serialize, Serializer};
 
-use super::super::{ethertype, failure::Failure, features};
+use super::super::{ethertype, features};
 use crate::{
-    drain::account::Account,
+    drain::account::{Account, AccountError},
     output::Rfc3339,
     wire::{
         attach::hook_name,
@@ -35,7 +35,7 @@ const READING_PAUSE: Duration = Duration::from_millis(20);
 
 /// Names and their values, in their order.
 #[derive(Debug)]
-pub(super) struct Named<T>(pub(super) Vec<(&'static str, T)>);
+pub(crate) struct Named<T>(pub(crate) Vec<(&'static str, T)>);
 
 impl<T: Serialize> Serialize for Named<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -45,9 +45,9 @@ impl<T: Serialize> Serialize for Named<T> {
 
 /// Packets and bytes.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(super) struct Sum {
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
+pub(crate) struct Sum {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 impl From<Tally> for Sum {
@@ -60,51 +60,51 @@ impl From<Tally> for Sum {
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct Status {
-    pub(super) pin_dir: String,
-    pub(super) created: String,
-    pub(super) interfaces: Vec<InterfaceStatus>,
-    pub(super) table: TableStatus,
-    pub(super) books: Books,
-    pub(super) malformed: Named<u64>,
-    pub(super) non_ip: Vec<EtherType>,
-    pub(super) events: Named<u64>,
-    pub(super) verdicts: VerdictStatus,
+pub(crate) struct Status {
+    pub(crate) pin_dir: String,
+    pub(crate) created: String,
+    pub(crate) interfaces: Vec<InterfaceStatus>,
+    pub(crate) table: TableStatus,
+    pub(crate) books: Books,
+    pub(crate) malformed: Named<u64>,
+    pub(crate) non_ip: Vec<EtherType>,
+    pub(crate) events: Named<u64>,
+    pub(crate) verdicts: VerdictStatus,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct InterfaceStatus {
-    pub(super) name: String,
-    pub(super) renamed: Option<String>,
-    pub(super) index: u32,
-    pub(super) state: &'static str,
-    pub(super) complaint: Option<String>,
-    pub(super) ingress_mode: &'static str,
-    pub(super) egress_mode: &'static str,
-    pub(super) attached: String,
-    pub(super) left_out: Vec<&'static str>,
-    pub(super) ingress: Named<Sum>,
-    pub(super) egress: Named<Sum>,
+pub(crate) struct InterfaceStatus {
+    pub(crate) name: String,
+    pub(crate) renamed: Option<String>,
+    pub(crate) index: u32,
+    pub(crate) state: &'static str,
+    pub(crate) complaint: Option<String>,
+    pub(crate) ingress_mode: &'static str,
+    pub(crate) egress_mode: &'static str,
+    pub(crate) attached: String,
+    pub(crate) left_out: Vec<&'static str>,
+    pub(crate) ingress: Named<Sum>,
+    pub(crate) egress: Named<Sum>,
     #[serde(skip)]
-    pub(super) attached_unix_ms: u64,
+    pub(crate) attached_unix_ms: u64,
     #[serde(skip)]
-    pub(super) detached: bool,
+    pub(crate) detached: bool,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct TableStatus {
-    pub(super) capacity: u32,
-    pub(super) live: u32,
-    pub(super) protected: u32,
-    pub(super) probation: u32,
-    pub(super) released: u32,
-    pub(super) torn: u32,
+pub(crate) struct TableStatus {
+    pub(crate) capacity: u32,
+    pub(crate) live: u32,
+    pub(crate) protected: u32,
+    pub(crate) probation: u32,
+    pub(crate) released: u32,
+    pub(crate) torn: u32,
 }
 
 /// Whether what was seen is accounted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Balance {
+pub(crate) enum Balance {
     /// To the packet and byte.
     Balanced,
     /// Packets came while the counters were read.
@@ -117,35 +117,35 @@ pub(super) enum Balance {
 
 /// The conservation identity: seen = in records + every other fate.
 #[derive(Debug, Serialize)]
-pub(super) struct Books {
-    pub(super) seen: Sum,
-    pub(super) in_records: Sum,
-    pub(super) fates: Named<Sum>,
-    pub(super) difference_packets: i64,
-    pub(super) difference_bytes: i64,
-    pub(super) balance: Balance,
+pub(crate) struct Books {
+    pub(crate) seen: Sum,
+    pub(crate) in_records: Sum,
+    pub(crate) fates: Named<Sum>,
+    pub(crate) difference_packets: i64,
+    pub(crate) difference_bytes: i64,
+    pub(crate) balance: Balance,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct EtherType {
+pub(crate) struct EtherType {
     /// `None` for frames that have a length in its place.
-    pub(super) number: Option<String>,
-    pub(super) name: Option<&'static str>,
-    pub(super) packets: u64,
-    pub(super) bytes: u64,
+    pub(crate) number: Option<String>,
+    pub(crate) name: Option<&'static str>,
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
-pub(super) struct VerdictStatus {
-    pub(super) capacity: u32,
-    pub(super) total: u32,
+pub(crate) struct VerdictStatus {
+    pub(crate) capacity: u32,
+    pub(crate) total: u32,
     /// `None` where the kernel's clock cannot be asked.
-    pub(super) expired: Option<u32>,
-    pub(super) by_kind: Named<u32>,
-    pub(super) never_block: usize,
+    pub(crate) expired: Option<u32>,
+    pub(crate) by_kind: Named<u32>,
+    pub(crate) never_block: usize,
 }
 
-pub(super) fn gather(pins: &Pins, tables: &Tables) -> Result<Status, Failure> {
+pub(crate) fn gather(pins: &Pins, tables: &Tables) -> Result<Status, AccountError> {
     let (account, balance) = settled(tables)?;
     let (difference_packets, difference_bytes) = account.difference();
     let control = tables.control.load(0);
@@ -202,7 +202,7 @@ pub(super) fn gather(pins: &Pins, tables: &Tables) -> Result<Status, Failure> {
 }
 
 /// A reading that adds up, where one can be had.
-fn settled(tables: &Tables) -> Result<(Account, Balance), Failure> {
+fn settled(tables: &Tables) -> Result<(Account, Balance), AccountError> {
     let first = tables.account()?;
     let seen_first = first.total.tally(Fate::Seen).packets;
     let mut account = first;
@@ -317,7 +317,7 @@ fn verdicts(pins: &Pins, tables: &Tables) -> VerdictStatus {
 
 impl Status {
     /// What the user must not miss.
-    pub(super) fn complaints(&self) -> Vec<String> {
+    pub(crate) fn complaints(&self) -> Vec<String> {
         let mut all: Vec<String> = self
             .interfaces
             .iter()
@@ -344,7 +344,7 @@ impl Status {
     }
 
     /// How long ago an interface was attached, µs.
-    pub(super) fn age_us(interface: &InterfaceStatus) -> u64 {
+    pub(crate) fn age_us(interface: &InterfaceStatus) -> u64 {
         unix_ms(SystemTime::now())
             .saturating_sub(interface.attached_unix_ms)
             .saturating_mul(1000)

@@ -8,6 +8,7 @@ use detector_common::{
     verdict::{Action, Service},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     super::{
@@ -32,23 +33,23 @@ pub(in super::super) struct Args {
 }
 
 /// A verdict as it is shown.
-#[derive(Serialize)]
-pub(super) struct Shown {
-    slot: u32,
-    kind: &'static str,
-    target: String,
-    action: &'static str,
-    packets_per_second: Option<u64>,
-    bytes_per_second: Option<u64>,
-    services: Vec<String>,
-    reason: String,
-    created: String,
-    expires: Option<String>,
-    expired: bool,
-    dropped_packets: u64,
-    dropped_bytes: u64,
-    passed_packets: u64,
-    passed_bytes: u64,
+#[derive(Clone, Serialize, ToSchema)]
+pub(crate) struct Shown {
+    pub(crate) slot: u32,
+    pub(crate) kind: &'static str,
+    pub(crate) target: String,
+    pub(crate) action: &'static str,
+    pub(crate) packets_per_second: Option<u64>,
+    pub(crate) bytes_per_second: Option<u64>,
+    pub(crate) services: Vec<String>,
+    pub(crate) reason: String,
+    pub(crate) created: String,
+    pub(crate) expires: Option<String>,
+    pub(crate) expired: bool,
+    pub(crate) dropped_packets: u64,
+    pub(crate) dropped_bytes: u64,
+    pub(crate) passed_packets: u64,
+    pub(crate) passed_bytes: u64,
     #[serde(skip)]
     age_us: u64,
     #[serde(skip)]
@@ -56,7 +57,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    pub(super) fn new(listed: &Listed, names: &HashMap<u32, String>, now: SystemTime) -> Self {
+    pub(crate) fn new(listed: &Listed, names: &HashMap<u32, String>, now: SystemTime) -> Self {
         let verdict = &listed.verdict;
         let now = unix_ms(now);
         // Not what stands in the verdict: the wall clock may have been set since.

@@ -225,7 +225,7 @@ impl Looks {
 }
 
 /// Names of the interfaces that were attached, by zone.
-pub(super) fn zone_names(tables: &Tables) -> HashMap<u32, String> {
+pub(crate) fn zone_names(tables: &Tables) -> HashMap<u32, String> {
     (0..tables.interfaces.len())
         .map(|place| tables.interfaces.load(place))
         .filter(|entry| entry.index != 0)

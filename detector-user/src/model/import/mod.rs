@@ -325,7 +325,10 @@ fn arrange(names: Vec<String>) -> (String, Vec<String>, Vec<u16>) {
         .collect();
     match places {
         Some(places) => {
-            let own = features::NAMES.iter().map(|name| (*name).to_owned()).collect();
+            let own = features::NAMES
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect();
             (features::SET.to_owned(), own, places)
         }
         None => {

@@ -1,0 +1,198 @@
+//! The agent's side of the server: what the loop publishes at each tick, and the changes that it takes.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::SystemTime,
+};
+
+use tokio::sync::{
+    mpsc::Receiver,
+    oneshot::{self, Sender},
+};
+
+use super::super::report;
+use crate::{
+    agent::{
+        config::Config,
+        live::{LiveAgent, Ticked},
+    },
+    decide::alert::Act,
+    output::sink::Sink,
+    score::Scorer,
+    serve::{
+        Server,
+        change::{Asked, Outcome, Refused},
+        published::{AgentView, Published, Topic},
+    },
+    wire::{load::unix_ms, pins::Pins},
+};
+
+/// Where the loop and the server meet.
+pub(super) struct Served {
+    pub(super) published: Arc<Published>,
+    asked: Receiver<Asked>,
+    /// It serves while this is there.
+    _server: Option<Server>,
+    /// The model before, for a rollback.
+    former: Option<Arc<Scorer>>,
+    /// Who waits for the configuration that is being read.
+    reloading: Vec<Sender<Outcome>>,
+}
+
+impl Served {
+    /// Starts the server. What of it cannot be had is told of, and the agent goes on without.
+    pub(super) fn start(config: &Config, pins: &Pins) -> Self {
+        let (published, ends, asked) = Published::new();
+        let view = AgentView {
+            enforce: config.enforce,
+            tick_ms: config.tick_ms,
+            ..AgentView::default()
+        };
+        published.agent.store(Arc::new(view));
+        let server = Server::start(
+            &config.api,
+            pins.root(),
+            published.clone(),
+            ends,
+            |listening| match listening {
+                Ok(place) => report::note(&format!("serving at {place}")),
+                Err(error) => report::warn(&format!("{error}; the agent goes on without")),
+            },
+        );
+        Self {
+            published,
+            asked,
+            _server: server
+                .inspect_err(|error| report::warn(&error.to_string()))
+                .ok(),
+            former: None,
+            reloading: Vec::new(),
+        }
+    }
+
+    /// The next change that is asked for.
+    pub(super) fn next(&mut self) -> Option<Asked> {
+        self.asked.try_recv().ok()
+    }
+
+    /// Somebody waits for the configuration to be read.
+    pub(super) fn waits(&mut self, answer: Sender<Outcome>) {
+        self.reloading.push(answer);
+    }
+
+    /// The configuration was read, or not.
+    pub(super) fn reloaded(&mut self, result: Result<&str, &str>) {
+        let tallies = &self.published.tallies;
+        tallies.reloads.fetch_add(1, Relaxed);
+        match result {
+            Ok(_) => tallies
+                .reloaded_unix_ms
+                .store(unix_ms(SystemTime::now()), Relaxed),
+            Err(_) => {
+                tallies.reloads_failed.fetch_add(1, Relaxed);
+            }
+        }
+        for answer in self.reloading.drain(..) {
+            let outcome = result
+                .map(str::to_owned)
+                .map_err(|why| Refused(why.to_owned()));
+            answer_to(answer, outcome);
+        }
+    }
+
+    /// Another model is in force.
+    pub(super) fn take_model(&mut self, scorer: Option<Arc<Scorer>>) {
+        let before = self.published.scorer.swap(scorer);
+        if before.is_some() {
+            self.former = before;
+        }
+        let event = serde_json::json!({ "model": self.published.model() });
+        self.published.tell(Topic::Agent, &event.to_string());
+    }
+
+    /// The model before.
+    pub(super) fn former(&mut self) -> Option<Arc<Scorer>> {
+        self.former.take()
+    }
+
+    /// Publishes what a tick did, and how the agent fares.
+    pub(super) fn publish(
+        &self,
+        agent: &LiveAgent,
+        config: &Config,
+        ticked: &Ticked,
+        (attached, late): (bool, u64),
+        sink: Option<&Sink>,
+    ) {
+        let tallies = &self.published.tallies;
+        tallies.drain.add(ticked.drained.as_micros() as u64);
+        tallies.decide.add(ticked.decided.as_micros() as u64);
+        let now_ms = unix_ms(SystemTime::now());
+        tallies.drained_unix_ms.store(now_ms, Relaxed);
+        for (decision, in_force) in &ticked.decisions {
+            if let Some(alert) = &decision.alert {
+                self.published.count_alert(alert);
+            }
+            let Some(act) = &decision.act else {
+                continue;
+            };
+            if agent.enforces() {
+                tallies.verdict_writes.fetch_add(1, Relaxed);
+                let failed = u64::from(!in_force);
+                tallies.verdict_writes_failed.fetch_add(failed, Relaxed);
+            }
+            if *in_force {
+                self.published.tell(Topic::Verdict, &verdict_event(act));
+            }
+        }
+        let counts = agent.counts();
+        let (denied, attacked) = agent.standing();
+        let (written, lost) = sink.map_or((0, 0), |sink| {
+            let counts = sink.counts();
+            (counts.written.load(Relaxed), counts.lost.load(Relaxed))
+        });
+        self.published.agent.store(Arc::new(AgentView {
+            attached,
+            enforce: agent.enforces(),
+            tick_ms: config.tick_ms,
+            ticks: counts.ticks,
+            late_ticks: late,
+            ticked_unix_ms: now_ms,
+            tick_us: ticked.took.as_micros() as u64,
+            scored: counts.scored,
+            left_out: counts.left_out,
+            hosts_refused: counts.hosts_refused,
+            denied_sources: denied as u64,
+            attacked_destinations: attacked as u64,
+            flows: ticked.pass.flows.into(),
+            events_written: written,
+            events_lost: lost,
+        }));
+    }
+}
+
+/// What the agent does with a verdict.
+fn verdict_event(act: &Act) -> String {
+    let event = match act {
+        Act::Put(order) => serde_json::json!({
+            "verdict": "added",
+            "by": "agent",
+            "target": order.target.to_string(),
+            "action": order.action.name(),
+            "packets_per_second": order.packets_per_second,
+            "ttl_s": order.time_to_live.map(|ttl| ttl.as_secs()),
+            "reason": order.reason,
+        }),
+        Act::Lift(target) => serde_json::json!({
+            "verdict": "lifted",
+            "by": "agent",
+            "target": target.to_string(),
+        }),
+    };
+    event.to_string()
+}
+
+/// Answers whoever asked, if it is still there.
+pub(super) fn answer_to(answer: oneshot::Sender<Outcome>, outcome: Outcome) {
+    let _ = answer.send(outcome);
+}

@@ -1,0 +1,146 @@
+//! The server: what the agent and the data plane say, over HTTP, and what may be asked of them.
+//!
+//! It runs on threads of its own that yield to the agent's. The agent's loop publishes plain values ([`published`]) and takes
+//! changes between two ticks ([`change`]); everything else is read from the kernel's maps by a thread of the server's ([`plane`]).
+//! [`router`] lists every route.
+
+pub mod access;
+mod alerts;
+mod batch;
+mod body;
+pub mod change;
+mod changes;
+mod events;
+mod flows;
+mod health;
+pub mod hub;
+mod limits;
+pub mod listen;
+mod metrics;
+mod models;
+mod page;
+mod patient;
+mod plane;
+pub mod problem;
+pub mod published;
+pub mod router;
+mod score;
+pub mod settings;
+mod status;
+mod verdicts;
+
+use std::{io, path::Path, sync::Arc};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{Semaphore, mpsc},
+};
+
+use change::Asked;
+use hub::Hub;
+use listen::{ListenError, Tcp, Unix};
+use plane::Plane;
+use published::{Ends, Published};
+use settings::ApiSettings;
+
+/// Threads that serve.
+const WORKERS: usize = 2;
+/// Threads that score batches, at most.
+const SCORERS: usize = 2;
+/// How far the server's threads stand back behind the agent's (nice).
+const NICENESS: i32 = 5;
+
+/// What every handler has.
+pub struct Shared {
+    /// From the agent's loop.
+    pub published: Arc<Published>,
+    /// To the agent's loop.
+    pub changes: mpsc::Sender<Asked>,
+    /// The data plane.
+    plane: Plane,
+    /// Who follows events.
+    pub hub: Hub,
+    /// The configuration.
+    pub settings: ApiSettings,
+    /// Bodies that are being read or scored.
+    pub bodies: Arc<Semaphore>,
+}
+
+/// The server; it ends with this.
+pub struct Server {
+    runtime: Option<Runtime>,
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+#[error("starting the API's threads: {0}; the agent goes on without it")]
+pub struct StartError(#[from] io::Error);
+
+impl Server {
+    /// Binds what is configured and serves it. A listener that cannot be had is left out, and told of.
+    ///
+    /// # Errors
+    /// Where there are no threads to be had.
+    pub fn start(
+        settings: &ApiSettings,
+        pins: &Path,
+        published: Arc<Published>,
+        ends: Ends,
+        mut listening: impl FnMut(Result<String, ListenError>),
+    ) -> Result<Self, StartError> {
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(WORKERS)
+            .max_blocking_threads(SCORERS)
+            .thread_name("serve")
+            .on_thread_start(yielding)
+            .enable_io()
+            .enable_time()
+            .build()?;
+        let hub = Hub::new(settings.followers_max);
+        runtime.spawn(hub.clone().pass_on(ends.events));
+        let shared = Arc::new(Shared {
+            published,
+            changes: ends.changes,
+            plane: Plane::start(pins.to_owned())?,
+            hub,
+            settings: settings.clone(),
+            bodies: Arc::new(Semaphore::new(body::BODIES_MAX)),
+        });
+        let router = router::router(&shared);
+        match Tcp::bind(settings) {
+            Ok(Some(tcp)) => {
+                listening(Ok(tcp.url()));
+                runtime.spawn(tcp.serve(router.clone(), settings.connections_max));
+            }
+            Ok(None) => {}
+            Err(error) => listening(Err(error)),
+        }
+        match Unix::bind(settings) {
+            Ok(Some(unix)) => {
+                listening(Ok(unix.path().display().to_string()));
+                runtime.spawn(unix.serve(router, settings.connections_max));
+            }
+            Ok(None) => {}
+            Err(error) => listening(Err(error)),
+        }
+        Ok(Self {
+            runtime: Some(runtime),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Lets the agent's threads go first.
+pub(crate) fn yielding() {
+    // SAFETY: no pointer is passed; 0 is the calling thread. Where it is refused the thread stands level.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+    }
+}
