@@ -17,6 +17,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::model_source::ModelSettings;
 use crate::{decide::policy::Policy, serve::settings::ApiSettings};
 
 /// Where the configuration is looked for unless told otherwise.
@@ -71,6 +72,8 @@ pub struct Config {
     pub flow_events: bool,
     /// Between two stats events, s; 0: none.
     pub stats_s: u64,
+    /// Where models come from, and what is done about new ones.
+    pub models: ModelSettings,
     /// Where and how it serves.
     pub api: ApiSettings,
     /// How it is decided.
@@ -86,6 +89,7 @@ impl Default for Config {
             events: None,
             flow_events: false,
             stats_s: 10,
+            models: ModelSettings::default(),
             api: ApiSettings::default(),
             decide: Policy::default(),
         }

@@ -16,6 +16,7 @@ use detector_common::{
 use super::{
     flow_log::{FlowLog, Reason},
     pipeline::{Counts, Pipeline},
+    shadow::Comparison,
 };
 use crate::{
     decide::{
@@ -142,6 +143,17 @@ impl LiveAgent {
     /// Another model, or none, from the next tick on.
     pub fn set_scorer(&mut self, scorer: Option<Arc<Scorer>>) {
         self.pipeline.set_scorer(scorer);
+    }
+
+    /// Another candidate to score beside the model, or none.
+    pub fn set_shadow(&mut self, scorer: Option<Arc<Scorer>>) {
+        self.pipeline.set_shadow(scorer);
+    }
+
+    /// How the candidate differs.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Comparison> {
+        self.pipeline.comparison()
     }
 
     /// Whether there is a model.

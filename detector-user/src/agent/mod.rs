@@ -3,5 +3,8 @@
 pub mod config;
 pub mod flow_log;
 pub mod live;
+pub mod model_source;
 pub mod pipeline;
+pub mod probation;
 pub mod replay;
+pub mod shadow;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use detector_common::{periods::Periods, record::FlowRecord};
 
+use super::shadow::{Comparison, Shadow};
 use crate::{
     decide::{Decider, Found, alert::Decision, family::Family, policy::Policy, sources::Matched},
     enforce::target::{Prefix, Target},
@@ -29,6 +30,7 @@ pub struct Pipeline {
     extractor: Extractor,
     scorer: Option<Arc<Scorer>>,
     decider: Decider,
+    shadow: Option<Shadow>,
     counts: Counts,
 }
 
@@ -40,23 +42,47 @@ impl Pipeline {
             extractor: Extractor::default(),
             scorer,
             decider: Decider::new(policy),
+            shadow: None,
             counts: Counts::default(),
         }
     }
 
     /// Sources that are never denied.
     pub fn spare(&mut self, prefixes: Vec<Prefix>) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.spare(prefixes.clone());
+        }
         self.decider.spare(prefixes);
     }
 
     /// Another policy from the next tick on.
     pub fn set_policy(&mut self, policy: Policy) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.set_policy(policy.clone());
+        }
         self.decider.set_policy(policy);
     }
 
     /// Another model, or none, from the next tick on.
     pub fn set_scorer(&mut self, scorer: Option<Arc<Scorer>>) {
         self.scorer = scorer;
+    }
+
+    /// Another candidate to score beside the model, or none.
+    pub fn set_shadow(&mut self, scorer: Option<Arc<Scorer>>) {
+        self.shadow = scorer.map(|scorer| {
+            let (policy, spared) = (
+                self.decider.policy().clone(),
+                self.decider.spared().to_vec(),
+            );
+            Shadow::new(scorer, policy, spared)
+        });
+    }
+
+    /// How the candidate differs.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Comparison> {
+        self.shadow.as_ref().map(Shadow::comparison)
     }
 
     /// Whether there is a model.
@@ -80,6 +106,7 @@ impl Pipeline {
     /// Ends the tick: what is decided in it.
     pub fn tick(&mut self, matched: &Matched<'_>, now_us: u64) -> Vec<Decision> {
         let (decider, scorer) = (&mut self.decider, self.scorer.as_deref());
+        let mut shadow = self.shadow.as_mut();
         let mut scored = 0;
         self.extractor.each(now_us, |due, around, ways| {
             let found = scorer.and_then(|scorer| {
@@ -88,6 +115,9 @@ impl Pipeline {
                 let new = ways.mark_family(due.way, family as u8);
                 Some(Found { family, score, new })
             });
+            if let Some(shadow) = &mut shadow {
+                shadow.flow(due, around, ways, found.is_some());
+            }
             decider.flow(due, around, found, |family: Family| {
                 scorer.map_or_else(String::new, |scorer| scorer.explain(&due.row, family))
             });
@@ -98,6 +128,10 @@ impl Pipeline {
             matched,
             now_us,
         );
+        if let Some(shadow) = shadow {
+            let (due, hosts) = (self.extractor.due(), self.extractor.hosts());
+            shadow.tick(due, hosts, &decisions, now_us);
+        }
         self.extractor.clear();
         self.counts.scored += scored;
         self.counts.ticks += 1;

@@ -1,5 +1,6 @@
 //! `detector run`: the agent.
 
+mod models;
 mod served;
 
 use std::{
@@ -22,21 +23,24 @@ use super::{
     report,
     stop::{Asked, Stop},
 };
+use models::Models;
 use served::{Served, answer_to};
 
 use crate::{
     agent::{
         config::Config,
         live::{LiveAgent, epoch_us, monotonic_ns, stats},
+        model_source::{News, SourceError},
+        probation::Probation,
     },
-    decide::alert::Kind,
+    decide::alert::{By, Kind},
     drain::reader::Pass,
     output::{
         Rfc3339,
         eve::{self, Event},
-        sink::{Place, Sink},
+        sink::{self, Sink},
     },
-    score::{Scorer, ScorerError},
+    score::Scorer,
     serve::{
         change::{Asked as Wanted, Change, Refused},
         published::Topic,
@@ -82,7 +86,7 @@ pub(super) struct Args {
 /// What can be loaded anew while the agent runs.
 struct Loaded {
     config: Config,
-    scorer: Result<Option<Arc<Scorer>>, ScorerError>,
+    models: Result<Models, SourceError>,
 }
 
 impl Args {
@@ -95,12 +99,12 @@ impl Args {
         config.events = self.events.clone().or(config.events);
         config.flow_events |= self.flow_events;
         config.model = self.model.clone().or(config.model);
-        let scorer = if self.no_model {
-            Ok(None)
+        let models = if self.no_model {
+            Ok(Models::none())
         } else {
-            Scorer::of(config.model.as_deref()).map(|scorer| Some(Arc::new(scorer)))
+            Models::load(&config)
         };
-        Ok(Loaded { config, scorer })
+        Ok(Loaded { config, models })
     }
 }
 
@@ -131,8 +135,11 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         last_pass: Pass::default(),
         late: 0,
         served,
+        watched: None,
+        probation: Probation::default(),
+        shadow: None,
     };
-    running.take_model(loaded.scorer);
+    running.take_models(loaded.models);
     running.learn_spared();
     report::note(&format!(
         "ready: {}, tick {} ms",
@@ -150,7 +157,7 @@ fn open_sink(config: &Config) -> Result<Option<Sink>, Failure> {
     let Some(place) = &config.events else {
         return Ok(None);
     };
-    let Ok(place) = place.parse::<Place>();
+    let Ok(place) = place.parse::<sink::Place>();
     let shown = place.to_string();
     Sink::open(place, report::warn)
         .map(Some)
@@ -270,6 +277,10 @@ struct Running<'a> {
     last_pass: Pass,
     late: u64,
     served: Served,
+    /// What is new where the models come from, and what keeps the watch over it going.
+    watched: Option<(Receiver<News>, Arc<()>)>,
+    probation: Probation,
+    shadow: Option<Arc<Scorer>>,
 }
 
 impl Running<'_> {
@@ -301,6 +312,7 @@ impl Running<'_> {
             while let Ok(loaded) = loaded.try_recv() {
                 self.take(loaded);
             }
+            self.take_news();
             while let Some(wanted) = self.served.next() {
                 self.change(wanted, &loads);
             }
@@ -354,7 +366,11 @@ impl Running<'_> {
             if matches!(alert.kind, Kind::Safety | Kind::Fault) {
                 report::warn(&alert.reason);
             }
+            if alert.by == By::Model && matches!(alert.kind, Kind::Attack(_)) {
+                self.probation.alert(alert.at_us);
+            }
         }
+        self.look_at_new_model(now_ns / 1000);
     }
 
     fn each_second(&mut self) {
@@ -366,13 +382,11 @@ impl Running<'_> {
         let plane = plane_of(self.pins);
         if plane != self.plane && plane.is_some() {
             match open(self.pins, &self.config) {
-                Ok(agent) => {
+                Ok(mut agent) => {
+                    agent.set_scorer(self.served.scorer());
+                    agent.set_shadow(self.shadow.clone());
                     self.agent = agent;
                     self.plane = plane;
-                    let scorer = self.args.load().map(|loaded| loaded.scorer);
-                    if let Ok(scorer) = scorer {
-                        self.take_model(scorer);
-                    }
                     report::note("the data plane was replaced: the new one is read from now on");
                 }
                 Err(error) => report::complain(&error.to_string()),
@@ -407,7 +421,11 @@ impl Running<'_> {
                 return self.reload(loads);
             }
             Change::Mode { enforce } => self.set_mode(enforce),
-            Change::Model(scorer) => Ok(self.set_model(scorer)),
+            Change::Model(scorer) => {
+                let done = self.set_model(scorer);
+                self.probation.begin(monotonic_ns() / 1000);
+                Ok(done)
+            }
             Change::Rollback => match self.served.former() {
                 Some(scorer) => Ok(self.set_model(scorer)),
                 None => Err(Refused("there is no former model".to_owned())),
@@ -436,13 +454,6 @@ impl Running<'_> {
         Ok(done)
     }
 
-    fn set_model(&mut self, scorer: Arc<Scorer>) -> String {
-        let done = format!("model {}", scorer.name());
-        self.agent.set_scorer(Some(scorer.clone()));
-        self.served.take_model(Some(scorer));
-        done
-    }
-
     fn take(&mut self, loaded: Result<Loaded, Failure>) {
         match loaded {
             Ok(loaded) => {
@@ -456,7 +467,7 @@ impl Running<'_> {
                     events: self.config.events.clone(),
                     ..loaded.config
                 };
-                self.take_model(loaded.scorer);
+                self.take_models(loaded.models);
                 report::note("configuration reloaded");
                 self.served.reloaded(Ok("configuration reloaded"));
             }
@@ -464,33 +475,6 @@ impl Running<'_> {
                 let text = format!("{failure}; the former configuration stays in force");
                 report::complain(&text);
                 self.served.reloaded(Err(&text));
-            }
-        }
-    }
-
-    /// Takes a model. One that cannot be used leaves the former, or at the start plain thresholds.
-    fn take_model(&mut self, scorer: Result<Option<Arc<Scorer>>, ScorerError>) {
-        match scorer {
-            Ok(scorer) => {
-                let name = scorer.as_ref().map(|scorer| scorer.name());
-                self.agent.set_scorer(scorer.clone());
-                self.served.take_model(scorer);
-                report::note(&match name {
-                    Some(name) => format!("model {name}"),
-                    None => "no model: plain thresholds alone".to_owned(),
-                });
-            }
-            Err(error) => {
-                let text = format!(
-                    "{error}; {}",
-                    if self.agent.has_model() {
-                        "the former model stays in force"
-                    } else {
-                        "plain thresholds decide alone until a model can be loaded (SIGHUP)"
-                    }
-                );
-                report::complain(&text);
-                self.tell_fault(text);
             }
         }
     }
@@ -520,6 +504,9 @@ impl Running<'_> {
                 stats["agent"]["late_ticks"] = self.late.into();
                 stats["agent"]["denied_sources"] = denied.into();
                 stats["agent"]["attacked_destinations"] = attacked.into();
+                if let Some(comparison) = self.agent.comparison() {
+                    stats["shadow"] = serde_json::json!(comparison);
+                }
                 let counts = sink.counts();
                 let load =
                     |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);

@@ -79,6 +79,18 @@ impl Decider {
         self.spared = prefixes;
     }
 
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Sources that are never denied.
+    #[must_use]
+    pub fn spared(&self) -> &[Prefix] {
+        &self.spared
+    }
+
     /// Takes a flow that is due, and what the model found in it; `explain` says what spoke for it.
     pub fn flow(
         &mut self,

@@ -120,8 +120,8 @@ struct Seen {
     in_packets: u32,
     out_data_packets: u32,
     marks: u8,
-    /// Families that the flow was found to be of, a bit each.
-    families: u8,
+    /// Families that the flow was found to be of, a bit each; from the eighth on by a shadow.
+    families: u16,
 }
 
 /// Bits of [`Seen::marks`].

@@ -40,6 +40,12 @@ impl Registry {
         Self { store }
     }
 
+    /// Where it lies, as given.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.store.address()
+    }
+
     /// Takes a model in as the version that its card tells. `at` is now, RFC 3339.
     ///
     /// # Errors

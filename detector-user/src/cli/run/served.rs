@@ -110,6 +110,11 @@ impl Served {
         self.published.tell(Topic::Agent, &event.to_string());
     }
 
+    /// The model in force.
+    pub(super) fn scorer(&self) -> Option<Arc<Scorer>> {
+        self.published.scorer.load_full()
+    }
+
     /// The model before.
     pub(super) fn former(&mut self) -> Option<Arc<Scorer>> {
         self.former.take()

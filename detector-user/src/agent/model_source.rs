@@ -1,0 +1,264 @@
+//! Where the agent's models come from, and the watch over that place.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Weak, mpsc::Sender},
+    thread,
+    time::Duration,
+};
+
+use semver::Version;
+use serde::Deserialize;
+
+use crate::{
+    registry::{Registry, RegistryError, Stages, Store},
+    score::{Scorer, ScorerError},
+};
+
+/// The configuration's section `models`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSettings {
+    /// A registry whose version in production is run: a directory, `file:///DIRECTORY` or `s3://BUCKET/PREFIX`.
+    pub registry: Option<String>,
+    /// Which of its models.
+    pub name: String,
+    /// The registry, or the model file, is looked at so often, s; 0: never.
+    pub watch_s: u64,
+    /// A model to score beside the one in force: a file, or `staging` for the registry's version in staging.
+    pub shadow: Option<String>,
+    /// For how long the alerts of a new model are watched, s; 0: not at all.
+    pub probation_s: u64,
+    /// So many alerts in that time are never too many.
+    pub probation_alerts_min: u32,
+    /// More than so many times the alerts that were usual are too many: the former model returns.
+    pub probation_factor: f64,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            registry: None,
+            name: "default".to_owned(),
+            watch_s: 5,
+            shadow: None,
+            probation_s: 600,
+            probation_alerts_min: 20,
+            probation_factor: 5.0,
+        }
+    }
+}
+
+/// As [`ModelSettings::shadow`] names the version in staging.
+const STAGING: &str = "staging";
+
+/// Why there is no model from a place.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The model.
+    #[error(transparent)]
+    Scorer(#[from] ScorerError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Nothing is in production.
+    #[error(
+        "the registry at {address} has no version of {name} in production: `detector model promote` puts one there"
+    )]
+    NoProduction {
+        /// Which registry.
+        address: String,
+        /// Which model.
+        name: String,
+    },
+    /// The settings contradict each other.
+    #[error("{0}")]
+    Settings(&'static str),
+}
+
+/// A place that models come from.
+pub struct Place {
+    model: Kind,
+    shadow: Option<Kind>,
+}
+
+enum Kind {
+    BuiltIn,
+    File(PathBuf),
+    Registry {
+        registry: Arc<Registry>,
+        name: String,
+        staging: bool,
+    },
+}
+
+/// What tells one state of a place from the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    model: String,
+    shadow: String,
+}
+
+impl Place {
+    /// As configured; `file` is a model file, if one is named.
+    ///
+    /// # Errors
+    /// [`SourceError`] where the settings contradict each other, or the registry's address says nothing.
+    pub fn of(file: Option<&Path>, settings: &ModelSettings) -> Result<Self, SourceError> {
+        if file.is_some() && settings.registry.is_some() {
+            return Err(SourceError::Settings(
+                "a model file and models.registry are both named: name one",
+            ));
+        }
+        let registry = settings.registry.as_deref().map(Store::open).transpose()?;
+        let registry = registry.map(|store| Arc::new(Registry::new(store)));
+        let from_registry = |staging| {
+            registry.clone().map(|registry| Kind::Registry {
+                registry,
+                name: settings.name.clone(),
+                staging,
+            })
+        };
+        let model = from_registry(false)
+            .or_else(|| file.map(|file| Kind::File(file.to_owned())))
+            .unwrap_or(Kind::BuiltIn);
+        let shadow = match settings.shadow.as_deref() {
+            Some(STAGING) => Some(from_registry(true).ok_or(SourceError::Settings(
+                "models.shadow is staging, and models.registry names no registry",
+            ))?),
+            Some(file) => Some(Kind::File(file.into())),
+            None => None,
+        };
+        Ok(Self { model, shadow })
+    }
+
+    /// What tells this state of the place from the next.
+    ///
+    /// # Errors
+    /// [`SourceError`] where the registry cannot be read.
+    pub fn marks(&self) -> Result<Marks, SourceError> {
+        Ok(Marks {
+            model: self.model.mark()?,
+            shadow: self
+                .shadow
+                .as_ref()
+                .map(Kind::mark)
+                .transpose()?
+                .unwrap_or_default(),
+        })
+    }
+
+    /// The model, checked.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn model(&self) -> Result<Arc<Scorer>, SourceError> {
+        match (self.model.load()?, &self.model) {
+            (Some(scorer), _) => Ok(scorer),
+            (None, Kind::Registry { registry, name, .. }) => Err(SourceError::NoProduction {
+                address: registry.address().to_owned(),
+                name: name.clone(),
+            }),
+            (None, _) => Err(SourceError::Settings("there is no model")),
+        }
+    }
+
+    /// The model to score beside it, if there is one.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn shadow(&self) -> Result<Option<Arc<Scorer>>, SourceError> {
+        self.shadow.as_ref().map_or(Ok(None), Kind::load)
+    }
+}
+
+impl Kind {
+    fn mark(&self) -> Result<String, SourceError> {
+        Ok(match self {
+            Self::BuiltIn => String::new(),
+            // One that is missing has a mark, too.
+            Self::File(path) => fs::metadata(path).map_or_else(
+                |_| "missing".to_owned(),
+                |file| {
+                    format!(
+                        "{} {} {} {}",
+                        file.ino(),
+                        file.size(),
+                        file.mtime(),
+                        file.mtime_nsec()
+                    )
+                },
+            ),
+            Self::Registry { registry, name, .. } => self
+                .version(&registry.stages(name)?)
+                .map_or_else(String::new, ToString::to_string),
+        })
+    }
+
+    fn version<'a>(&self, stages: &'a Stages) -> Option<&'a Version> {
+        match self {
+            Self::Registry { staging: true, .. } => stages.staging.as_ref(),
+            _ => stages.production.as_ref(),
+        }
+    }
+
+    fn load(&self) -> Result<Option<Arc<Scorer>>, SourceError> {
+        let scorer = match self {
+            Self::BuiltIn => Scorer::of(None)?,
+            Self::File(path) => Scorer::read(path)?,
+            Self::Registry { registry, name, .. } => {
+                let stages = registry.stages(name)?;
+                let Some(version) = self.version(&stages) else {
+                    return Ok(None);
+                };
+                let file = registry.file(&registry.entry(name, version)?)?;
+                let place = format!("{}/{name} {version}", registry.address());
+                Scorer::from_bytes(&file, &place)?
+            }
+        };
+        Ok(Some(Arc::new(scorer)))
+    }
+}
+
+/// What is new at a watched place.
+pub enum News {
+    /// Another model, or why it cannot be used.
+    Model(Result<Arc<Scorer>, SourceError>),
+    /// Another shadow, or none, or why it cannot be used.
+    Shadow(Result<Option<Arc<Scorer>>, SourceError>),
+    /// The place cannot be looked at; told once.
+    Away(SourceError),
+    /// It can be again.
+    Back,
+}
+
+/// Watches a place on a thread of its own while `wanted` is held; `seen` is its state as it was loaded last.
+pub fn watch(place: Place, mut seen: Marks, every: Duration, wanted: Weak<()>, news: Sender<News>) {
+    thread::spawn(move || {
+        let mut away = false;
+        while wanted.strong_count() > 0 {
+            thread::sleep(every);
+            let sent = match place.marks() {
+                Ok(marks) => {
+                    let mut sent = !std::mem::take(&mut away) || news.send(News::Back).is_ok();
+                    if marks.model != seen.model {
+                        sent &= news.send(News::Model(place.model())).is_ok();
+                    }
+                    if marks.shadow != seen.shadow {
+                        sent &= news.send(News::Shadow(place.shadow())).is_ok();
+                    }
+                    seen = marks;
+                    sent
+                }
+                Err(error) => {
+                    std::mem::replace(&mut away, true) || news.send(News::Away(error)).is_ok()
+                }
+            };
+            if !sent {
+                return;
+            }
+        }
+    });
+}
