@@ -224,15 +224,7 @@ impl Import {
         source: &[u8],
     ) -> Result<Ensemble, ImportError> {
         let source_names = self.source_names(naming.features)?;
-        let classes = naming.classes.or(self.class_names.take());
-        let classes = classes.unwrap_or_else(|| self.default_classes());
-        if classes.len() != self.classes {
-            return Err(ImportError::Names {
-                what: "classes",
-                wanted: self.classes,
-                found: classes.len(),
-            });
-        }
+        let classes = self.class_names(naming.classes)?;
         let (set, names, places) = arrange(source_names);
         for tree in &mut self.trees {
             for node in &mut tree.nodes {
@@ -307,6 +299,23 @@ impl Import {
         })
     }
 
+    /// The classes' names.
+    ///
+    /// # Errors
+    /// [`ImportError::Names`].
+    pub fn class_names(&self, named: Option<Vec<String>>) -> Result<Vec<String>, ImportError> {
+        let given = named.or_else(|| self.class_names.clone());
+        let names = given.unwrap_or_else(|| self.default_classes());
+        if names.len() == self.classes {
+            return Ok(names);
+        }
+        Err(ImportError::Names {
+            what: "classes",
+            wanted: self.classes,
+            found: names.len(),
+        })
+    }
+
     fn default_classes(&self) -> Vec<String> {
         match (self.post_transform, self.classes) {
             (PostTransform::Identity, 1) => vec!["score".to_owned()],
@@ -325,7 +334,10 @@ fn arrange(names: Vec<String>) -> (String, Vec<String>, Vec<u16>) {
         .collect();
     match places {
         Some(places) => {
-            let own = features::NAMES.iter().map(|name| (*name).to_owned()).collect();
+            let own = features::NAMES
+                .iter()
+                .map(|name| (*name).to_owned())
+                .collect();
             (features::SET.to_owned(), own, places)
         }
         None => {
