@@ -4,6 +4,7 @@
 //! A file is little-endian: a header, the first node of every tree, the nodes (8 bytes each),
 //! a row of values for every node, and a JSON section, the [`Card`], which says what the values
 //! are: class fractions of a forest, log-odds of boosting or path lengths of an isolation forest.
+mod batch;
 mod calibration;
 mod card;
 mod ensemble;
@@ -21,6 +22,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use batch::Scratch;
 pub use calibration::Curve;
 pub(crate) use card::hexadecimal;
 pub use card::{Card, OperatingPoint, feature_hash};
