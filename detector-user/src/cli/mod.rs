@@ -11,6 +11,7 @@ mod extract;
 mod failure;
 mod features;
 mod flows;
+mod model;
 mod never_block;
 pub mod output;
 mod pages;
@@ -77,6 +78,9 @@ enum Command {
     Train(Box<train::Args>),
     /// Judge a model by such tables
     Eval(eval::Args),
+    /// Import, show, sign and verify models
+    #[command(subcommand)]
+    Model(model::Command),
     /// Write man pages
     #[command(hide = true)]
     Man(pages::ManArgs),
@@ -125,6 +129,7 @@ fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
         Command::Extract(args) => extract::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Model(command) => model::run(command),
         Command::Man(args) => pages::man(args),
         Command::Completions(args) => pages::completions(args),
     }

@@ -1,6 +1,7 @@
 //! The ensemble: arrays that have been checked, so that a walk needs no further care.
 
 use super::{
+    batch::{Instructions, Plan},
     card::Card,
     error::ModelError,
     node::{FEATURES_MAX, Node, TREE_NODES_MAX},
@@ -28,6 +29,8 @@ pub struct Ensemble {
     pub(super) values: Vec<f32>,
     /// Splits from the root to the deepest leaf, per tree.
     pub(super) depths: Vec<u16>,
+    /// How many rows are scored at once.
+    pub(super) plan: Plan,
 }
 
 impl Ensemble {
@@ -91,13 +94,15 @@ impl Ensemble {
                 }
             }
         }
-        let ensemble = Self {
+        let mut ensemble = Self {
             card,
             starts,
             nodes,
             values,
             depths,
+            plan: Plan::default(),
         };
+        ensemble.plan = Plan::new(&ensemble, Instructions::here());
         ensemble.check_golden()?;
         Ok(ensemble)
     }

@@ -82,6 +82,9 @@ pub enum ModelError {
         /// Its score there.
         wanted: f32,
     },
+    /// Its signature does not fit.
+    #[error("cannot use the model: {0}")]
+    Signature(#[from] Box<super::SignatureError>),
     /// The card is no such JSON as this program reads.
     #[error("cannot read the model's card: {0}; train or import it again with this program")]
     Json(#[from] serde_json::Error),

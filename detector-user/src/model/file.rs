@@ -7,6 +7,7 @@ use super::{
     card::Card,
     ensemble::{CLASSES_MAX, Ensemble, TREES_MAX, within},
     error::ModelError,
+    signature,
 };
 
 const _: () = assert!(
@@ -22,7 +23,7 @@ const ALIGNMENT: u64 = 64;
 
 /// Bytes of the header: magic (8), version, trees, nodes, values of a node (4 each), card's bytes (8),
 /// SHA-256 of all else in the file (32).
-const HEADER_BYTES: usize = 64;
+pub(super) const HEADER_BYTES: usize = 64;
 const CHECKSUM_AT: usize = 32;
 
 /// Where the sections of a file lie; the counts alone decide.
@@ -64,7 +65,7 @@ impl Layout {
 }
 
 impl Ensemble {
-    /// The file that [`Ensemble::from_bytes`] reads.
+    /// The file that [`Ensemble::from_bytes`] reads, not signed.
     ///
     /// # Errors
     /// [`ModelError::Json`] where the card cannot be written.
@@ -99,6 +100,10 @@ impl Ensemble {
     /// # Errors
     /// [`ModelError`] says what is wrong with the file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
+        let (bytes, trailer) = signature::split(bytes);
+        if let Some(trailer) = trailer {
+            signature::signer(bytes, trailer).map_err(Box::new)?;
+        }
         if !bytes.starts_with(&MAGIC) {
             return Err(ModelError::NotAModel);
         }

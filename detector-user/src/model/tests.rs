@@ -1,5 +1,6 @@
 //! Round trips, refusals, and the walk against a plain one.
 
+mod signatures;
 mod sums;
 
 use proptest::prelude::*;
@@ -10,7 +11,7 @@ use super::{
     feature_hash, node::Node,
 };
 
-fn card(features: usize, classes: usize) -> Card {
+pub(super) fn card(features: usize, classes: usize) -> Card {
     let features: Vec<String> = (0..features).map(|n| format!("feature {n}")).collect();
     Card {
         name: "test".to_owned(),
@@ -25,10 +26,10 @@ fn card(features: usize, classes: usize) -> Card {
 }
 
 /// Numbers that look random, the same each time (Steele et al.'s SplitMix64).
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,16 +37,16 @@ impl Numbers {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         (self.next() % bound as u64) as usize
     }
 
-    fn fraction(&mut self) -> f32 {
+    pub(super) fn fraction(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 24) as f32
     }
 
     /// A value with thresholds' own values, infinities and missing ones among them.
-    fn value(&mut self) -> f32 {
+    pub(super) fn value(&mut self) -> f32 {
         match self.below(16) {
             0 => f32::NAN,
             1 => f32::INFINITY,
@@ -55,7 +56,7 @@ impl Numbers {
         }
     }
 
-    fn tree(&mut self, features: usize, classes: usize, splits: usize) -> Tree {
+    pub(super) fn tree(&mut self, features: usize, classes: usize, splits: usize) -> Tree {
         let mut nodes = vec![TreeNode::Leaf];
         for _ in 0..splits {
             let place = loop {
@@ -86,7 +87,7 @@ impl Numbers {
         Tree { nodes, values }
     }
 
-    fn trees(&mut self, trees: usize, features: usize, classes: usize) -> Vec<Tree> {
+    pub(super) fn trees(&mut self, trees: usize, features: usize, classes: usize) -> Vec<Tree> {
         (0..trees)
             .map(|_| {
                 let splits = self.below(40);

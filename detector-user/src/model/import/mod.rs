@@ -224,15 +224,7 @@ impl Import {
         source: &[u8],
     ) -> Result<Ensemble, ImportError> {
         let source_names = self.source_names(naming.features)?;
-        let classes = naming.classes.or(self.class_names.take());
-        let classes = classes.unwrap_or_else(|| self.default_classes());
-        if classes.len() != self.classes {
-            return Err(ImportError::Names {
-                what: "classes",
-                wanted: self.classes,
-                found: classes.len(),
-            });
-        }
+        let classes = self.class_names(naming.classes)?;
         let (set, names, places) = arrange(source_names);
         for tree in &mut self.trees {
             for node in &mut tree.nodes {
@@ -303,6 +295,23 @@ impl Import {
         Err(ImportError::Names {
             what: "features",
             wanted: self.features,
+            found: names.len(),
+        })
+    }
+
+    /// The classes' names.
+    ///
+    /// # Errors
+    /// [`ImportError::Names`].
+    pub fn class_names(&self, named: Option<Vec<String>>) -> Result<Vec<String>, ImportError> {
+        let given = named.or_else(|| self.class_names.clone());
+        let names = given.unwrap_or_else(|| self.default_classes());
+        if names.len() == self.classes {
+            return Ok(names);
+        }
+        Err(ImportError::Names {
+            what: "classes",
+            wanted: self.classes,
             found: names.len(),
         })
     }

@@ -1,0 +1,49 @@
+//! `detector model`: models of other libraries, what is in a model file, and who made it.
+
+mod import;
+mod show;
+mod sign;
+
+use std::path::Path;
+
+use super::failure::Failure;
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Command {
+    /// Compile a model of XGBoost, LightGBM or ONNX into a model file
+    Import(Box<import::Args>),
+    /// Show what is in a model file
+    Show(show::Args),
+    /// Sign a model file with an Ed25519 key
+    Sign(sign::SignArgs),
+    /// Check that a model file is whole, and that it was signed with a key
+    Verify(sign::VerifyArgs),
+}
+
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Import(args) => import::run(args),
+        Command::Show(args) => show::run(args),
+        Command::Sign(args) => sign::sign(args),
+        Command::Verify(args) => sign::verify(args),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .map_err(|error| Failure::Other(format!("reading {}: {error}", path.display())))
+}
+
+/// Writes a file beside its place and moves it there: whoever reads it, reads it whole.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let failed =
+        |error: std::io::Error| Failure::Other(format!("writing {}: {error}", path.display()));
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut file =
+        tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new("."))).map_err(failed)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
