@@ -5,35 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{calibration::Curve, error::ModelError};
-
-/// What becomes of the values of the leaves reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PostTransform {
-    /// Their mean over the trees: leaves hold class fractions.
-    #[default]
-    Mean,
-    /// Softmax of their sum: leaves hold log-odds of several classes.
-    Softmax,
-    /// Logistic function of their sum: leaves hold log-odds of one class.
-    Logistic,
-    /// Liu, Ting and Zhou's anomaly score: leaves hold path lengths.
-    IsolationScore,
-}
-
-impl PostTransform {
-    /// Its name, as in the card.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Mean => "mean",
-            Self::Softmax => "softmax",
-            Self::Logistic => "logistic",
-            Self::IsolationScore => "isolation-score",
-        }
-    }
-}
+use super::{
+    calibration::Curve,
+    error::ModelError,
+    summation::{PostTransform, Summation},
+};
 
 /// Thresholds chosen so that false alarms stay at or below a rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,8 +40,11 @@ pub struct Card {
     pub feature_hash: String,
     /// Names of the classes, in the order of the probabilities.
     pub classes: Vec<String>,
-    /// What becomes of the values of the leaves reached.
+    /// What becomes of the sums over the leaves reached.
     pub post_transform: PostTransform,
+    /// How the values of leaves are summed.
+    #[serde(default, skip_serializing_if = "Summation::is_default")]
+    pub summation: Summation,
     /// Thresholds at named false-alarm rates.
     pub operating_points: Vec<OperatingPoint>,
     /// A curve per class, or none: probabilities are then as the trees say.
@@ -106,9 +85,7 @@ impl Card {
                 cause: cause.to_owned(),
             })
         };
-        if self.post_transform != PostTransform::Mean {
-            return Err(ModelError::PostTransform(self.post_transform.name()));
-        }
+        self.check_summation()?;
         if self.feature_hash != feature_hash(&self.feature_set, &self.features) {
             return fault("feature_hash", "is not that of its features");
         }

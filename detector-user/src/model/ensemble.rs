@@ -14,9 +14,6 @@ pub const CLASSES_MAX: usize = 256;
 /// Splits from a root to a leaf, at most.
 pub const DEPTH_MAX: usize = 256;
 
-/// How far the fractions of a leaf may be from summing to one.
-const FRACTION_SLACK: f32 = 1e-3;
-
 /// Trees compiled to flat arrays.
 ///
 /// Every index was checked when it was made: a tree's nodes are in breadth-first order, the
@@ -27,14 +24,15 @@ pub struct Ensemble {
     /// Where each tree's nodes begin in `nodes`, and where the last one's end.
     pub(super) starts: Vec<u32>,
     pub(super) nodes: Vec<[u32; 2]>,
-    /// Nodes × classes.
+    /// Nodes × [`Card::node_values`].
     pub(super) values: Vec<f32>,
     /// Splits from the root to the deepest leaf, per tree.
     pub(super) depths: Vec<u16>,
 }
 
 impl Ensemble {
-    /// Lays trees out. The card's features and classes give the width of rows and values.
+    /// Lays trees out. The card's features give the width of a row, [`Card::node_values`] how many values each node has;
+    /// its post-transform and summation say what the values are.
     ///
     /// # Errors
     /// [`ModelError`] where a tree or the card is refused.
@@ -42,7 +40,7 @@ impl Ensemble {
         let mut starts = vec![0];
         let (mut nodes, mut values) = (Vec::new(), Vec::new());
         for (number, tree) in trees.iter().enumerate() {
-            tree.lay_out(number as u32, card.classes.len(), &mut nodes, &mut values)?;
+            tree.lay_out(number as u32, card.node_values(), &mut nodes, &mut values)?;
             within("nodes", nodes.len(), u32::MAX as usize)?;
             starts.push(nodes.len() as u32);
         }
@@ -60,7 +58,7 @@ impl Ensemble {
         within("features", card.features.len(), FEATURES_MAX)?;
         within("classes", card.classes.len(), CLASSES_MAX)?;
         within("trees", starts.len().saturating_sub(1), TREES_MAX)?;
-        let classes = card.classes.len();
+        let width = card.node_values();
         let fault = |tree: usize, node: usize, cause| ModelError::Tree {
             tree: tree as u32,
             node: node as u32,
@@ -69,9 +67,16 @@ impl Ensemble {
         if starts.first() != Some(&0)
             || starts.last().map(|&end| end as usize) != Some(nodes.len())
             || !starts.is_sorted()
-            || values.len() != nodes.len() * classes
+            || values.len() != nodes.len() * width
         {
             return Err(fault(0, 0, "is not where the list of trees says"));
+        }
+        let tree_sums = card.summation.tree_sums.len();
+        if tree_sums > 0 && tree_sums + 1 != starts.len() {
+            return Err(ModelError::Card {
+                field: "summation",
+                cause: format!("names {tree_sums} trees, there are {}", starts.len() - 1),
+            });
         }
         let mut depths = Vec::with_capacity(starts.len());
         for (tree, ends) in starts.windows(2).enumerate() {
@@ -79,13 +84,10 @@ impl Ensemble {
             let depth = check_tree(&nodes[range.clone()], card.features.len())
                 .map_err(|(node, cause)| fault(tree, node, cause))?;
             depths.push(depth);
-            let rows = values[range.start * classes..range.end * classes].chunks_exact(classes);
+            let rows = values[range.start * width..range.end * width].chunks_exact(width);
             for (node, row) in rows.enumerate() {
-                let sum: f32 = row.iter().sum();
-                if !row.iter().all(|v| (0.0..=1.0).contains(v))
-                    || (sum - 1.0).abs() > FRACTION_SLACK
-                {
-                    return Err(fault(tree, node, "has values that are no class fractions"));
+                if let Some(cause) = card.value_fault(row) {
+                    return Err(fault(tree, node, cause));
                 }
             }
         }
@@ -114,6 +116,11 @@ impl Ensemble {
             ("feature_set", card.feature_set == self.card.feature_set),
             ("features", card.features == self.card.features),
             ("classes", card.classes == self.card.classes),
+            (
+                "post_transform",
+                card.post_transform == self.card.post_transform,
+            ),
+            ("summation", card.summation == self.card.summation),
         ];
         match same.iter().find(|(_, same)| !same) {
             None => Ok(Self { card, ..self }),
@@ -148,7 +155,7 @@ impl Ensemble {
         self.card.features.len()
     }
 
-    /// Probabilities of a row.
+    /// Scores of a row.
     #[must_use]
     pub fn classes(&self) -> usize {
         self.card.classes.len()

@@ -5,7 +5,7 @@
 pub enum ModelError {
     /// The file does not begin like one.
     #[error(
-        "cannot read the model: it does not begin with a model's magic bytes; name a file written by `detector train` or `detector import`"
+        "cannot read the model: it does not begin with a model's magic bytes; name a file written by `detector train` or `detector model import`"
     )]
     NotAModel,
     /// The file has another format version.
@@ -20,9 +20,11 @@ pub enum ModelError {
     },
     /// The file is shorter or longer than its header says.
     #[error(
-        "cannot read the model: it has {found} bytes where its header asks for {wanted}; copy it again"
+        "cannot read the model: it has {found} bytes where its header asks for {wanted}: {section} is cut short or drawn out; copy it again"
     )]
     Length {
+        /// The part of the file that ends wrongly.
+        section: &'static str,
         /// Bytes there are.
         found: u64,
         /// Bytes there must be.
@@ -68,11 +70,6 @@ pub enum ModelError {
     /// The card is no such JSON as this program reads.
     #[error("cannot read the model's card: {0}; train or import it again with this program")]
     Json(#[from] serde_json::Error),
-    /// The sum of the leaves is to be transformed in a way not known.
-    #[error(
-        "cannot use the model: its post-transform `{0}` is not supported by this program, only `mean` is"
-    )]
-    PostTransform(&'static str),
     /// The model was trained on another feature set.
     #[error(
         "cannot use the model: it was trained on feature set `{model}`, asked of it is `{here}`; choose a model trained on `{here}`"

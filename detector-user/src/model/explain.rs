@@ -8,10 +8,11 @@ use super::{
 impl Ensemble {
     /// What each feature added to the score of `class` on the row's way through the trees, after
     /// Saabas ("Interpreting random forests", 2014): at each node the test's feature gains the
-    /// difference between the child's class value and the node's, over the number of trees.
+    /// difference between the child's value and the node's.
     ///
-    /// Returns where the score began, the mean over the roots: it and the `contributions` (one a
-    /// feature, signed, in probability) sum to the score before calibration.
+    /// Returns where the score began, at the roots: it and the `contributions` (one a feature, signed) sum to the score
+    /// before post-transform and calibration, that is for a mean of class fractions in probability, for boosting in
+    /// log-odds, for an isolation forest in powers of two.
     ///
     /// # Panics
     /// Where `row` or `contributions` has not one value a feature, or there is no such class.
@@ -20,10 +21,19 @@ impl Ensemble {
         assert_eq!(contributions.len(), self.features(), "contributions");
         assert!(class < self.classes(), "no such class");
         contributions.fill(0.0);
-        let mut start = 0.0;
-        for &root in &self.starts[..self.trees()] {
+        let card = &self.card;
+        // Of two classes with one sum, the sum is the second's.
+        let sum = class.min(card.sums() - 1);
+        let summation = &card.summation;
+        let mut start = summation.base.get(sum).copied().unwrap_or(0.0);
+        for (tree, &root) in self.starts[..self.trees()].iter().enumerate() {
+            let place = match summation.tree_sums.get(tree) {
+                Some(&of_tree) if usize::from(of_tree) != sum => continue,
+                Some(_) => 0,
+                None => sum,
+            };
             let mut at = root as usize;
-            let mut value = self.values_of(at)[class];
+            let mut value = self.values_of(at)[place];
             start += value;
             loop {
                 let node = Node(self.nodes[at]);
@@ -32,15 +42,14 @@ impl Ensemble {
                 if next == at {
                     break;
                 }
-                let of_next = self.values_of(next)[class];
+                let of_next = self.values_of(next)[place];
                 contributions[node.feature()] += of_next - value;
                 (at, value) = (next, of_next);
             }
         }
-        let trees = self.trees() as f32;
         for contribution in contributions {
-            *contribution /= trees;
+            *contribution = card.weigh(*contribution, class, self.trees());
         }
-        start / trees
+        card.weigh(start, class, self.trees())
     }
 }

@@ -20,7 +20,7 @@ const VERSION: u32 = 1;
 /// Where each section begins: a cache line, so that a mapped file is aligned for any array.
 const ALIGNMENT: u64 = 64;
 
-/// Bytes of the header: magic (8), version, trees, nodes, classes (4 each), card's bytes (8),
+/// Bytes of the header: magic (8), version, trees, nodes, values of a node (4 each), card's bytes (8),
 /// SHA-256 of all else in the file (32).
 const HEADER_BYTES: usize = 64;
 const CHECKSUM_AT: usize = 32;
@@ -35,20 +35,30 @@ struct Layout {
 }
 
 impl Layout {
-    /// No sum here can overflow: the counts are 32 bits wide and `classes` at most
+    /// No sum here can overflow: the counts are 32 bits wide and `width` at most
     /// [`CLASSES_MAX`]; the card's length saturates.
-    fn of(trees: u32, nodes: u32, classes: u32, card_bytes: u64) -> Self {
+    fn of(trees: u32, nodes: u32, width: u32, card_bytes: u64) -> Self {
         let after = |at: u64, bytes: u64| (at + bytes).next_multiple_of(ALIGNMENT);
         let starts = HEADER_BYTES as u64;
         let nodes_at = after(starts, (u64::from(trees) + 1) * 4);
         let values = after(nodes_at, u64::from(nodes) * 8);
-        let card = after(values, u64::from(nodes) * u64::from(classes) * 4);
+        let card = after(values, u64::from(nodes) * u64::from(width) * 4);
         Self {
             starts,
             nodes: nodes_at,
             values,
             card,
             end: card.saturating_add(card_bytes),
+        }
+    }
+
+    /// What a file that ends after so many bytes ends in.
+    fn section_at(&self, bytes: u64) -> &'static str {
+        match bytes {
+            _ if bytes < self.nodes => "the list of trees",
+            _ if bytes < self.values => "the section of nodes",
+            _ if bytes < self.card => "the section of values",
+            _ => "the card",
         }
     }
 }
@@ -60,16 +70,11 @@ impl Ensemble {
     /// [`ModelError::Json`] where the card cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
         let card = serde_json::to_vec(&self.card)?;
-        let (trees, nodes, classes) = (self.trees(), self.nodes.len(), self.classes());
-        let layout = Layout::of(
-            trees as u32,
-            nodes as u32,
-            classes as u32,
-            card.len() as u64,
-        );
+        let (trees, nodes, width) = (self.trees(), self.nodes.len(), self.card.node_values());
+        let layout = Layout::of(trees as u32, nodes as u32, width as u32, card.len() as u64);
         let mut bytes = Vec::with_capacity(layout.end as usize);
         bytes.extend_from_slice(&MAGIC);
-        for count in [VERSION, trees as u32, nodes as u32, classes as u32] {
+        for count in [VERSION, trees as u32, nodes as u32, width as u32] {
             bytes.extend_from_slice(&count.to_le_bytes());
         }
         bytes.extend_from_slice(&(card.len() as u64).to_le_bytes());
@@ -103,6 +108,7 @@ impl Ensemble {
             return Err(ModelError::Length {
                 found: bytes.len() as u64,
                 wanted: HEADER_BYTES as u64,
+                section: "the header",
             });
         };
         if version != u64::from(VERSION) {
@@ -112,14 +118,15 @@ impl Ensemble {
             });
         }
         let count = |at: usize| number(&header[at..at + 4]) as u32;
-        let (trees, nodes, classes) = (count(12), count(16), count(20));
+        let (trees, nodes, width) = (count(12), count(16), count(20));
         within("trees", trees as usize, TREES_MAX)?;
-        within("classes", classes as usize, CLASSES_MAX)?;
-        let layout = Layout::of(trees, nodes, classes, number(&header[24..32]));
+        within("values of a node", width as usize, CLASSES_MAX)?;
+        let layout = Layout::of(trees, nodes, width, number(&header[24..32]));
         if layout.end != bytes.len() as u64 {
             return Err(ModelError::Length {
                 found: bytes.len() as u64,
                 wanted: layout.end,
+                section: layout.section_at(bytes.len() as u64),
             });
         }
         if header[CHECKSUM_AT..] != checksum(bytes) {
@@ -128,14 +135,14 @@ impl Ensemble {
         // The layout ends where the file does, so every section lies inside it.
         let section = |at: u64, length: u64| &bytes[at as usize..(at + length) as usize];
         let card: Card = serde_json::from_slice(&bytes[layout.card as usize..])?;
-        if card.classes.len() != classes as usize {
+        if card.node_values() != width as usize {
             return Err(ModelError::Card {
-                field: "classes",
-                cause: format!("are not the {classes} of its header"),
+                field: "summation",
+                cause: format!("wants not the {width} values a node of its header"),
             });
         }
         let starts = section(layout.starts, (u64::from(trees) + 1) * 4);
-        let values = u64::from(nodes) * u64::from(classes) * 4;
+        let values = u64::from(nodes) * u64::from(width) * 4;
         Self::checked(
             card,
             pod_collect_to_vec(starts),

@@ -2,7 +2,8 @@
 //! without allocating.
 //!
 //! A file is little-endian: a header, the first node of every tree, the nodes (8 bytes each),
-//! a row of class values for every node, and a JSON section, the [`Card`].
+//! a row of values for every node, and a JSON section, the [`Card`], which says what the values
+//! are: class fractions of a forest, log-odds of boosting or path lengths of an isolation forest.
 mod calibration;
 mod card;
 mod ensemble;
@@ -10,6 +11,7 @@ mod error;
 mod explain;
 mod file;
 mod node;
+mod summation;
 mod tree;
 mod walk;
 
@@ -18,8 +20,9 @@ mod tests;
 
 pub use calibration::Curve;
 pub(crate) use card::hexadecimal;
-pub use card::{Card, OperatingPoint, PostTransform, feature_hash};
+pub use card::{Card, OperatingPoint, feature_hash};
 pub use ensemble::{CLASSES_MAX, DEPTH_MAX, Ensemble, TREES_MAX};
 pub use error::ModelError;
 pub use node::{FEATURES_MAX, TREE_NODES_MAX};
+pub use summation::{PostTransform, Summation, average_path_length};
 pub use tree::{Split, Tree, TreeNode};

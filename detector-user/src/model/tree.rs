@@ -34,7 +34,8 @@ pub enum TreeNode {
 pub struct Tree {
     /// The nodes.
     pub nodes: Vec<TreeNode>,
-    /// A row of class values for each node, inner ones too: nodes × classes.
+    /// A row of values for each node: nodes × [`Card::node_values`](super::Card::node_values). Those of inner nodes,
+    /// what a row is worth as far as it came, serve explanations only.
     pub values: Vec<f32>,
 }
 
@@ -43,7 +44,7 @@ impl Tree {
     pub(super) fn lay_out(
         &self,
         number: u32,
-        classes: usize,
+        width: usize,
         nodes: &mut Vec<[u32; 2]>,
         values: &mut Vec<f32>,
     ) -> Result<(), ModelError> {
@@ -59,14 +60,17 @@ impl Tree {
                 max: TREE_NODES_MAX as u64,
             });
         }
-        if self.values.len() != self.nodes.len() * classes {
-            return Err(fault(0, "and the others have not one value a class each"));
+        if self.values.len() != self.nodes.len() * width {
+            return Err(fault(
+                0,
+                "and the others have not the values that the card says",
+            ));
         }
         let mut order = vec![0_u32];
         let mut next = 0;
         while let Some(&old) = order.get(next) {
-            let row = old as usize * classes;
-            values.extend_from_slice(&self.values[row..row + classes]);
+            let row = old as usize * width;
+            values.extend_from_slice(&self.values[row..row + width]);
             match self.nodes[old as usize] {
                 TreeNode::Leaf => nodes.push(Node::LEAF.0),
                 TreeNode::Split(split) => {

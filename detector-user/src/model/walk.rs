@@ -16,39 +16,40 @@ const IN_STEP: usize = 16;
 const FEATURES_FEW: usize = 128;
 
 impl Ensemble {
-    /// The probabilities of a row's classes: the mean of the class fractions at the leaves it
-    /// reaches, calibrated where the card has curves. NaN is a missing value.
+    /// The scores of a row's classes (probabilities, but for an identity post-transform), calibrated where the card has
+    /// curves. NaN is a missing value.
     ///
-    /// `row` has as many values as there are features, `probabilities` as there are classes.
+    /// `row` has as many values as there are features, `scores` as there are classes.
     ///
     /// # Panics
     /// Where a slice has another length.
-    pub fn score(&self, row: &[f32], probabilities: &mut [f32]) {
-        self.score_raw(row, probabilities);
-        Curve::calibrate(&self.card.calibration, probabilities);
+    pub fn score(&self, row: &[f32], scores: &mut [f32]) {
+        self.score_raw(row, scores);
+        Curve::calibrate(&self.card.calibration, scores);
     }
 
     /// The same without the calibration: what a calibration is fitted to.
     ///
     /// # Panics
     /// As [`Ensemble::score`].
-    pub fn score_raw(&self, row: &[f32], probabilities: &mut [f32]) {
+    pub fn score_raw(&self, row: &[f32], scores: &mut [f32]) {
         assert_eq!(row.len(), self.features(), "values in a row");
-        assert_eq!(probabilities.len(), self.classes(), "classes");
-        probabilities.fill(0.0);
+        assert_eq!(scores.len(), self.classes(), "classes");
+        let sums = &mut scores[..self.card.sums()];
+        match &self.card.summation.base[..] {
+            [] => sums.fill(0.0),
+            base => sums.copy_from_slice(base),
+        }
         if row.iter().any(|x| x.is_nan()) {
             if row.len() <= FEATURES_FEW {
-                self.sum_with_missing::<FEATURES_FEW>(row, probabilities);
+                self.sum_with_missing::<FEATURES_FEW>(row, sums);
             } else {
-                self.sum_with_missing::<FEATURES_MAX>(row, probabilities);
+                self.sum_with_missing::<FEATURES_MAX>(row, sums);
             }
         } else {
-            self.sum(row, probabilities, Node::feature);
+            self.sum(row, sums, Node::feature);
         }
-        let trees = self.trees() as f32;
-        for p in probabilities {
-            *p /= trees;
-        }
+        self.card.transform(scores, self.trees());
     }
 
     /// The sum for a row that has missing values: both sides of each value lie side by side, so
@@ -106,6 +107,18 @@ impl Ensemble {
                 *at += node.step(x) as usize;
             }
         }
+        if let Some(tree_sums) = self.card.summation.tree_sums.get(first..first + TREES) {
+            for (at, &sum) in at.into_iter().zip(tree_sums) {
+                sums[usize::from(sum)] += self.values[at];
+            }
+            return;
+        }
+        if let [sum] = sums {
+            for at in at {
+                *sum += self.values[at];
+            }
+            return;
+        }
         // Two classes are the common case, worth a loop without a loop in it.
         if let [first, second] = sums {
             let (rows, _) = self.values.as_chunks::<2>();
@@ -123,9 +136,9 @@ impl Ensemble {
         }
     }
 
-    /// The class values of a node, by its number over all trees.
+    /// The values of a node, by its number over all trees.
     pub(super) fn values_of(&self, node: usize) -> &[f32] {
-        let classes = self.classes();
-        &self.values[node * classes..][..classes]
+        let width = self.card.node_values();
+        &self.values[node * width..][..width]
     }
 }
