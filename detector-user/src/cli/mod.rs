@@ -11,6 +11,7 @@ mod extract;
 mod failure;
 mod features;
 mod flows;
+mod judged;
 mod never_block;
 pub mod output;
 mod pages;
@@ -73,10 +74,10 @@ enum Command {
     Replay(Box<replay::Args>),
     /// Turn labelled captures into a table of feature rows, to train from
     Extract(extract::Args),
-    /// Train a model on such tables
+    /// Train a model on tables of labelled flows
     Train(Box<train::Args>),
-    /// Judge a model by such tables
-    Eval(eval::Args),
+    /// Judge a model by tables of labelled flows
+    Eval(Box<eval::Args>),
     /// Write man pages
     #[command(hide = true)]
     Man(pages::ManArgs),

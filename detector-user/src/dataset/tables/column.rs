@@ -8,6 +8,8 @@ use super::Place;
 const WORDS_MAX: usize = 4096;
 /// Above this nothing that is measured of a flow goes: 10¹⁵ µs are 31 years.
 const ABSURD: f64 = 1e15;
+/// Rows from which it is no chance that values rise from each to the next.
+const ROWS_MIN: usize = 20;
 
 /// One value.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +169,14 @@ impl Column {
             self.codes.resize(rows, 0);
         }
         self.numbers.resize(rows, f32::NAN);
+    }
+
+    /// Whether it numbers the rows: whole numbers that rise from each row to the next.
+    pub(super) fn is_row_number(&self) -> bool {
+        let rising = |pair: &[f32]| pair[0] < pair[1];
+        self.numbers.len() >= ROWS_MIN
+            && self.numbers.iter().all(|x| x.fract() == 0.0)
+            && self.numbers.windows(2).all(rising)
     }
 
     /// What it holds: words where at least half of its values are such.

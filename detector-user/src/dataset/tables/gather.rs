@@ -5,9 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::features;
+
 use super::{
     Place, TablesError,
     column::{Cell, Column, Words},
+    labels::{self, LabelMap},
     roles::{self, Role},
     time,
 };
@@ -122,6 +125,26 @@ impl Gathered {
         self.labels.len()
     }
 
+    /// The label that is no attack: the one named, or else the one that is called so, apart from those that a map sends
+    /// elsewhere.
+    #[must_use]
+    pub fn benign_label(&self, named: Option<&str>, map: &LabelMap) -> Option<String> {
+        let all: Vec<String> = self
+            .label_words
+            .all
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let place = labels::benign(&all, named)?;
+        let label = all[usize::from(place)].clone();
+        let mapped = named.is_none()
+            && map
+                .pairs()
+                .keys()
+                .any(|known| known.eq_ignore_ascii_case(&label));
+        (!mapped).then_some(label)
+    }
+
     /// Begins a file.
     pub(super) fn open(&mut self, path: &Path) {
         self.files.push(path.to_owned());
@@ -195,6 +218,10 @@ impl Gathered {
             self.label_column = Some(header[place].trim().to_owned());
         }
         let dialect = roles::is_cicflowmeter(header);
+        // This project's feature rows say beside them of which flow they are.
+        let extracted = features::NAMES
+            .iter()
+            .all(|name| header.iter().any(|column| column == name));
         self.cicflowmeter &= dialect;
         let mut targets = Vec::with_capacity(header.len());
         let mut taken = Vec::new();
@@ -213,10 +240,11 @@ impl Gathered {
                 _ if keep => Role::Feature,
                 role => role,
             };
+            let beside = extracted && !keep && !features::NAMES.contains(&original);
             let reason = if position(&self.wanted.without, original).is_some() {
                 Some("--without")
             } else {
-                role.reason()
+                role.reason().or(beside.then_some("no feature"))
             };
             let canonical = roles::cicflowmeter(original).filter(|_| dialect);
             let name = canonical.unwrap_or(original);

@@ -14,6 +14,7 @@ use super::{
     roles,
 };
 use crate::{
+    features,
     model::{CLASSES_MAX, Card},
     train::{Schema, Table},
 };
@@ -170,12 +171,26 @@ fn make(
         unlabelled: gathered.unlabelled,
         ..Counts::default()
     };
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = (gathered.bad_named.iter())
+        .map(|named| format!("broken row left out: {named}"))
+        .collect();
+    if gathered.other_events > 0 {
+        notes.push(format!(
+            "{} events are of no flow and left out",
+            gathered.other_events
+        ));
+    }
     let columns = std::mem::take(&mut gathered.columns);
     let mut left_out = std::mem::take(&mut gathered.left_out);
     let mut missing_features = Vec::new();
     let encoded = match card {
-        None => encode(columns, &mut left_out, &mut counts, &mut notes),
+        None => encode(
+            columns,
+            &gathered.wanted.keep,
+            &mut left_out,
+            &mut counts,
+            &mut notes,
+        ),
         Some(card) => encode_for(
             columns,
             card,
@@ -220,6 +235,7 @@ fn make(
         .collect();
     let feature_set = match card {
         Some(card) => card.feature_set.clone(),
+        None if encoded.names.iter().eq(features::NAMES.iter()) => features::SET.to_owned(),
         None if gathered.cicflowmeter => "cicflowmeter/1".to_owned(),
         None => "table/1".to_owned(),
     };
@@ -257,6 +273,7 @@ fn count(column: &Column, counts: &mut Counts) {
 
 fn encode(
     columns: Vec<Column>,
+    kept: &[String],
     left_out: &mut BTreeMap<String, String>,
     counts: &mut Counts,
     notes: &mut Vec<String>,
@@ -274,6 +291,10 @@ fn encode(
             }
             Holds::Numbers if column.numbers.iter().all(|x| x.is_nan()) => {
                 left_out.insert(column.name, "no values".to_owned());
+                continue;
+            }
+            Holds::Numbers if column.is_row_number() && !kept.contains(&column.name) => {
+                left_out.insert(column.name, "it numbers the rows".to_owned());
                 continue;
             }
             Holds::Numbers => {

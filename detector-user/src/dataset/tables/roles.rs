@@ -330,7 +330,12 @@ const CAPTURES: &[&str] = &["capture", "pcap", "pcapfile", "capturefile", "group
 pub fn role(column: &str) -> Role {
     let name = plain(column);
     let is = |names: &[&str]| names.contains(&name.as_str());
-    if name.contains("label") || is(LABELS) {
+    // What pandas makes of an index that it was not told to leave out.
+    let index =
+        name.starts_with("indexlevel") || name.starts_with("unnamed") || name.starts_with("leveln");
+    if index {
+        Role::Identity
+    } else if name.contains("label") || is(LABELS) {
         Role::Label
     } else if is(TIMES) {
         Role::Time
@@ -345,6 +350,17 @@ pub fn role(column: &str) -> Role {
     } else {
         Role::Feature
     }
+}
+
+/// Whether a feature is the port of the side that was called.
+#[must_use]
+pub fn is_port(feature: &str) -> bool {
+    let name = plain(feature);
+    name.ends_with("dstport")
+        || name.ends_with("destport")
+        || name.ends_with("destinationport")
+        || name == "idrespp"
+        || name == "dport"
 }
 
 /// Which of the columns says when a flow began, the likeliest first.
@@ -408,6 +424,8 @@ mod tests {
             ("Dst Port", Role::Feature),
             ("sAddress", Role::Identity),
             ("Flow ID", Role::Identity),
+            ("__index_level_0__", Role::Identity),
+            ("Unnamed: 0", Role::Identity),
             ("Timestamp", Role::Time),
             ("IT_B_Label", Role::Label),
             ("detailed-label", Role::Label),
