@@ -11,6 +11,7 @@ mod extract;
 mod failure;
 mod features;
 mod flows;
+mod judged;
 mod model;
 mod never_block;
 pub mod output;
@@ -74,10 +75,10 @@ enum Command {
     Replay(Box<replay::Args>),
     /// Turn labelled captures into a table of feature rows, to train from
     Extract(extract::Args),
-    /// Train a model on such tables
+    /// Train a model on tables of labelled flows
     Train(Box<train::Args>),
-    /// Judge a model by such tables
-    Eval(eval::Args),
+    /// Judge a model by tables of labelled flows
+    Eval(Box<eval::Args>),
     /// Import, show, sign and verify models
     #[command(subcommand)]
     Model(model::Command),

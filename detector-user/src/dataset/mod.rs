@@ -4,4 +4,5 @@ pub mod flows;
 pub mod labels;
 pub mod rows;
 pub mod snapshots;
+pub mod tables;
 mod weights;

@@ -108,6 +108,19 @@ pub struct Counts {
     pub non_finite: u64,
 }
 
+/// Whether a file has this version's feature rows, as `detector extract` writes them.
+#[must_use]
+pub fn is_extracted(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else {
+        return false;
+    };
+    let Ok(reader) = ParquetRecordBatchReaderBuilder::try_new(file) else {
+        return false;
+    };
+    let has = |name: &&str| reader.schema().column_with_name(name).is_some();
+    features::NAMES.iter().all(has)
+}
+
 /// Rows of files, once each.
 #[derive(Debug)]
 pub struct Rows {

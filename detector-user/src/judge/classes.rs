@@ -89,6 +89,27 @@ impl Confusion {
         }
     }
 
+    /// The mean over the classes, each counting as its rows weigh; `support` is their sum.
+    #[must_use]
+    pub fn weighted_average(&self) -> ClassScore {
+        let all: Vec<ClassScore> = (0..self.weights.len())
+            .map(|class| self.class(class))
+            .collect();
+        let total = self.total();
+        let mean = |of: fn(&ClassScore) -> f64| {
+            ratio(
+                all.iter().map(|score| of(score) * score.support).sum(),
+                total,
+            )
+        };
+        ClassScore {
+            precision: mean(|score| score.precision),
+            recall: mean(|score| score.recall),
+            f1: mean(|score| score.f1),
+            support: total,
+        }
+    }
+
     /// Share of the rows decided rightly.
     #[must_use]
     pub fn accuracy(&self) -> f64 {

@@ -2,6 +2,7 @@
 //!
 //! Every measure takes weights and agrees with scikit-learn's of the same name.
 mod classes;
+pub mod page;
 mod probability;
 mod ranking;
 mod report;

@@ -28,6 +28,23 @@ pub struct Threshold {
     pub false_alarm_rate: f64,
 }
 
+/// Points that are no farther from one another than the whole way divided by so many.
+fn thinned(points: Vec<(f64, f64)>, points_max: usize) -> Vec<(f64, f64)> {
+    let way = |a: (f64, f64), b: (f64, f64)| (a.0 - b.0).abs() + (a.1 - b.1).abs();
+    let whole: f64 = points.windows(2).map(|pair| way(pair[0], pair[1])).sum();
+    let last = points.len().saturating_sub(1);
+    let mut kept: Vec<(f64, f64)> = Vec::new();
+    for (place, point) in points.into_iter().enumerate() {
+        let far = kept
+            .last()
+            .is_none_or(|before| way(*before, point) * points_max as f64 >= whole);
+        if far || place == last {
+            kept.push(point);
+        }
+    }
+    kept
+}
+
 impl Ranking {
     /// Orders rows by score: the higher, the more likely positive. A row whose score is NaN or
     /// whose weight is 0 is left out.
@@ -73,6 +90,41 @@ impl Ranking {
             before = (step.positive, step.negative);
         }
         (positive > 0.0 && negative > 0.0).then(|| area / (positive * negative))
+    }
+
+    /// Points of the receiver operating characteristic, (false-alarm rate, recall), from (0, 0) to (1, 1); at most about so
+    /// many. Empty where all rows are of one kind.
+    #[must_use]
+    pub fn roc_curve(&self, points_max: usize) -> Vec<(f64, f64)> {
+        let (positive, negative) = self.totals();
+        if positive <= 0.0 || negative <= 0.0 {
+            return Vec::new();
+        }
+        let points = self
+            .steps
+            .iter()
+            .map(|step| (step.negative / negative, step.positive / positive));
+        thinned(
+            std::iter::once((0.0, 0.0)).chain(points).collect(),
+            points_max,
+        )
+    }
+
+    /// Points of the precision–recall curve, (recall, precision), recall rising; at most about so many. Empty where no row is
+    /// positive.
+    #[must_use]
+    pub fn precision_recall_curve(&self, points_max: usize) -> Vec<(f64, f64)> {
+        let (positive, _) = self.totals();
+        if positive <= 0.0 {
+            return Vec::new();
+        }
+        let point = |step: &Step| {
+            (
+                step.positive / positive,
+                step.positive / (step.positive + step.negative),
+            )
+        };
+        thinned(self.steps.iter().map(point).collect(), points_max)
     }
 
     /// Average precision, 0 to 1: Σ (recallₙ − recallₙ₋₁) × precisionₙ over falling thresholds,

@@ -83,6 +83,9 @@ pub struct Report {
     pub classes: Vec<ClassScore>,
     /// Mean over the classes.
     pub macro_average: ClassScore,
+    /// Mean over the classes, each counting as its rows weigh. Not among the figures that a model's metrics file keeps.
+    #[serde(skip)]
+    pub weighted_average: ClassScore,
     /// Share decided rightly.
     pub accuracy: f64,
     /// [`Confusion::kappa`].
@@ -169,6 +172,7 @@ pub fn judge(
         }),
         classes: (0..classes).map(|class| confusion.class(class)).collect(),
         macro_average: confusion.macro_average(),
+        weighted_average: confusion.weighted_average(),
         accuracy: confusion.accuracy(),
         kappa: confusion.kappa(),
         confusion,

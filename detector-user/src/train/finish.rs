@@ -2,10 +2,11 @@
 
 use crate::{
     judge::{Detection, JudgeError, Report, judge},
-    model::{Curve, Ensemble, ModelError, OperatingPoint},
+    model::{Card, Curve, Ensemble, ModelError, OperatingPoint},
 };
 
-use super::isotonic::calibration;
+use super::{isotonic::calibration, platt::platt};
+use serde::{Deserialize, Serialize};
 
 /// Why a model cannot be finished.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +70,97 @@ pub fn finish(
 
     let mut card = ensemble.card().clone();
     card.calibration = curves;
+    card.operating_points = operating_points(&report, benign, classes, false_alarm_rates);
+    add_metrics(&mut card, &report, false_alarm_rates, prefix);
+    Ok((ensemble.with_card(card)?, report))
+}
+
+/// How scores become probabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Calibration {
+    /// Isotonic where every class has a thousand rows to fit to, else Platt's.
+    #[default]
+    Auto,
+    /// Steps that never fall: true to many rows, coarse with few.
+    Isotonic,
+    /// A logistic curve: two numbers a class.
+    Platt,
+    /// Not at all.
+    None,
+}
+
+/// Rows of the rarest class from which steps are fine enough.
+const ISOTONIC_ROWS_MIN: usize = 1_000;
+
+impl Calibration {
+    /// What it comes to for rows with these labels.
+    fn chosen(self, labels: &[u16], classes: usize) -> Self {
+        if self != Self::Auto {
+            return self;
+        }
+        let mut counts = vec![0_usize; classes];
+        for label in labels {
+            counts[usize::from(*label)] += 1;
+        }
+        let fewest = counts.iter().copied().filter(|count| *count > 0).min();
+        if fewest.unwrap_or(0) >= ISOTONIC_ROWS_MIN {
+            Self::Isotonic
+        } else {
+            Self::Platt
+        }
+    }
+}
+
+/// Fits the calibration to `validation` rows, chooses thresholds by them, and measures the result on `test` rows; the names
+/// of the measures begin with `prefix`. Neither part may have been learnt from.
+///
+/// # Errors
+/// [`FinishError`] where a part does not fit the model or has no row with a score.
+pub fn conclude(
+    ensemble: Ensemble,
+    (validation, test): (Unseen<'_>, Unseen<'_>),
+    calibration: Calibration,
+    benign: Option<u16>,
+    false_alarm_rates: &[(&str, f64)],
+    prefix: &str,
+) -> Result<(Ensemble, Report), FinishError> {
+    let classes = ensemble.classes();
+    let rates: Vec<f64> = false_alarm_rates.iter().map(|(_, rate)| *rate).collect();
+    let chosen = calibration.chosen(validation.labels, classes);
+    let (labels, scores, weights) = (validation.labels, validation.scores, validation.weights);
+    let curves = match chosen {
+        Calibration::Isotonic => self::calibration(labels, scores, weights, classes),
+        Calibration::Platt => platt(labels, scores, weights, classes),
+        Calibration::None | Calibration::Auto => ensemble.card().calibration.clone(),
+    };
+    let judged = |rows: Unseen<'_>| {
+        let mut scores = rows.scores.to_vec();
+        if matches!(chosen, Calibration::Isotonic | Calibration::Platt) {
+            for row in scores.chunks_mut(classes) {
+                Curve::calibrate(&curves, row);
+            }
+        }
+        judge(rows.labels, &scores, rows.weights, classes, benign, &rates)
+    };
+    let (by, report) = (judged(validation)?, judged(test)?);
+    let mut card = ensemble.card().clone();
+    card.calibration = curves;
+    if let Ok(name) = serde_json::to_value(chosen) {
+        card.training.insert("calibration".to_owned(), name);
+    }
+    card.operating_points = operating_points(&by, benign, classes, false_alarm_rates);
+    add_metrics(&mut card, &report, false_alarm_rates, prefix);
+    Ok((ensemble.with_card(card)?, report))
+}
+
+/// Thresholds at the rates, as the report has them.
+fn operating_points(
+    report: &Report,
+    benign: Option<u16>,
+    classes: usize,
+    false_alarm_rates: &[(&str, f64)],
+) -> Vec<OperatingPoint> {
     let threshold = |class: usize, place: usize| match (&report.attack, benign) {
         (Some(attack), Some(benign)) if class == usize::from(benign) => {
             attack.at_false_alarm_rates[place].threshold
@@ -76,7 +168,7 @@ pub fn finish(
         (Some(_), _) => report.against_benign[class].at_false_alarm_rates[place].threshold,
         _ => report.one_against_rest[class].at_false_alarm_rates[place].threshold,
     };
-    card.operating_points = false_alarm_rates
+    false_alarm_rates
         .iter()
         .enumerate()
         .map(|(place, (name, rate))| OperatingPoint {
@@ -84,14 +176,16 @@ pub fn finish(
             false_alarm_rate: *rate,
             thresholds: (0..classes).map(|class| threshold(class, place)).collect(),
         })
-        .collect();
-    let named = metrics(&report, false_alarm_rates);
+        .collect()
+}
+
+fn add_metrics(card: &mut Card, report: &Report, rates: &[(&str, f64)], prefix: &str) {
+    let named = metrics(report, rates);
     card.metrics.extend(
         named
             .into_iter()
             .map(|(name, value)| (format!("{prefix}{name}"), value)),
     );
-    Ok((ensemble.with_card(card)?, report))
 }
 
 /// The numbers of a report that a card keeps; what could not be said is left out.

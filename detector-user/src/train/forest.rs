@@ -12,19 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     bins::Binned,
+    blank_card::blank_card,
     bootstrap::{Bootstrap, Urn},
     folds::FoldsError,
     grow::{Grower, Grown, Limits, Sample},
     random::Random,
     table::Table,
 };
-use crate::model::{Card, DEPTH_MAX, Ensemble, ModelError, TREES_MAX, Tree, feature_hash};
+use crate::model::{DEPTH_MAX, Ensemble, ModelError, TREES_MAX, Tree};
 
 /// Why training did not begin or end.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
     /// An option is out of range.
-    #[error("cannot train a forest: {option} is {found}, allowed is {allowed}")]
+    #[error("cannot train: {option} is {found}, allowed is {allowed}")]
     Option {
         /// The option.
         option: &'static str,
@@ -34,18 +35,19 @@ pub enum TrainError {
         allowed: String,
     },
     /// There is nothing to learn from.
-    #[error(
-        "cannot train a forest: the chosen rows have no weight in all; choose rows of weight above 0"
-    )]
+    #[error("cannot train: the chosen rows have no weight in all; choose rows of weight above 0")]
     Empty,
     /// A row is not there.
-    #[error("cannot train a forest: row {row} was chosen, the table has {rows}; choose rows of it")]
+    #[error("cannot train: row {row} was chosen, the table has {rows}; choose rows of it")]
     Row {
         /// The row chosen.
         row: u32,
         /// Rows there are.
         rows: usize,
     },
+    /// The linfa-trees crate refuses the rows.
+    #[error("cannot train: linfa-trees says {0}; use --learner forest")]
+    Linfa(String),
     /// The rows cannot be parted.
     #[error(transparent)]
     Folds(#[from] FoldsError),
@@ -78,6 +80,35 @@ pub enum ClassWeights {
     Balanced,
     /// So much each.
     Each(Vec<f32>),
+}
+
+impl ClassWeights {
+    /// What each of the rows weighs, its class's weight included.
+    pub(super) fn of_rows(&self, table: &Table, rows: &[u32]) -> Vec<f64> {
+        let of_row = |&row: &u32| {
+            let row = row as usize;
+            let label = usize::from(table.labels()[row]);
+            (label, f64::from(table.weights()[row]))
+        };
+        let of_class: Vec<f64> = match self {
+            Self::None => vec![1.0; table.classes()],
+            Self::Each(weights) => weights.iter().copied().map(f64::from).collect(),
+            Self::Balanced => {
+                let mut sums = vec![0.0; table.classes()];
+                for (label, weight) in rows.iter().map(of_row) {
+                    sums[label] += weight;
+                }
+                let present = sums.iter().filter(|sum| **sum > 0.0).count() as f64;
+                let even = sums.iter().sum::<f64>() / present;
+                let weight = |sum: &f64| if *sum > 0.0 { even / sum } else { 0.0 };
+                sums.iter().map(weight).collect()
+            }
+        };
+        let weighed = rows.iter().map(of_row);
+        weighed
+            .map(|(label, weight)| weight * of_class[label])
+            .collect()
+    }
 }
 
 /// How a forest is trained.
@@ -155,7 +186,7 @@ pub fn train_forest(
         let rows = table.rows();
         return Err(TrainError::Row { row, rows });
     }
-    let weights = options.weights(table, rows);
+    let weights = options.class_weights.of_rows(table, rows);
     if !weights.iter().any(|&weight| weight > 0.0) {
         return Err(TrainError::Empty);
     }
@@ -197,7 +228,7 @@ pub fn train_forest(
     });
     Ok(Trained {
         out_of_bag: out_of_bag.collect(),
-        ensemble: Ensemble::from_trees(options.card(table), &done.trees)?,
+        ensemble: Ensemble::from_trees(blank_card(table, "forest", options), &done.trees)?,
     })
 }
 
@@ -349,52 +380,6 @@ impl ForestOptions {
             FeaturesPerSplit::SquareRoot => all.isqrt().max(1),
             FeaturesPerSplit::All => all,
             FeaturesPerSplit::Count(count) => count.min(all),
-        }
-    }
-
-    /// What each of the rows weighs, its class's weight included.
-    fn weights(&self, table: &Table, rows: &[u32]) -> Vec<f64> {
-        let of_row = |&row: &u32| {
-            let row = row as usize;
-            let label = usize::from(table.labels()[row]);
-            (label, f64::from(table.weights()[row]))
-        };
-        let of_class: Vec<f64> = match &self.class_weights {
-            ClassWeights::None => vec![1.0; table.classes()],
-            ClassWeights::Each(weights) => weights.iter().copied().map(f64::from).collect(),
-            ClassWeights::Balanced => {
-                let mut sums = vec![0.0; table.classes()];
-                for (label, weight) in rows.iter().map(of_row) {
-                    sums[label] += weight;
-                }
-                let present = sums.iter().filter(|sum| **sum > 0.0).count() as f64;
-                let even = sums.iter().sum::<f64>() / present;
-                let weight = |sum: &f64| if *sum > 0.0 { even / sum } else { 0.0 };
-                sums.iter().map(weight).collect()
-            }
-        };
-        let weighed = rows.iter().map(of_row);
-        weighed
-            .map(|(label, weight)| weight * of_class[label])
-            .collect()
-    }
-
-    fn card(&self, table: &Table) -> Card {
-        let schema = table.schema();
-        let mut training = serde_json::Map::new();
-        training.insert("learner".to_owned(), "forest".into());
-        // Numbers, names and lists only: they always have a JSON form.
-        if let Ok(serde_json::Value::Object(options)) = serde_json::to_value(self) {
-            training.extend(options);
-        }
-        Card {
-            feature_set: schema.feature_set.clone(),
-            feature_hash: feature_hash(&schema.feature_set, &schema.features),
-            features: schema.features.clone(),
-            classes: schema.classes.clone(),
-            data_fingerprint: table.fingerprint(),
-            training,
-            ..Card::default()
         }
     }
 }

@@ -177,6 +177,18 @@ impl Table {
         self.columns[feature * rows..][..rows].fill(f32::NAN);
     }
 
+    /// The same rows in other classes.
+    ///
+    /// # Errors
+    /// [`TableError`] where the labels do not fit the rows or the classes.
+    pub fn with_classes(self, classes: Vec<String>, labels: Vec<u16>) -> Result<Self, TableError> {
+        let schema = Schema {
+            classes,
+            ..self.schema
+        };
+        Self::new(schema, self.columns, labels, self.weights, self.groups)
+    }
+
     /// Writes a row's values, one a feature.
     ///
     /// # Panics

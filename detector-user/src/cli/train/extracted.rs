@@ -1,4 +1,4 @@
-//! `detector train`: a model from tables of labelled rows.
+//! A forest from the rows that `detector extract` writes: whole groups are drawn, and judged by forests that have not seen them.
 
 use std::{
     io::IsTerminal as _,
@@ -8,15 +8,17 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{failure::Failure, report};
+use super::{
+    super::{failure::Failure, report},
+    args::Args,
+};
 use crate::{
     dataset::rows::{Columns, Counts, Rows},
     decide::family::Family,
     model::{Curve, Ensemble},
     output::units::grouped,
     train::{
-        Bootstrap, ClassWeights, FeaturesPerSplit, ForestOptions, HeldOut, Unseen, finish,
-        held_out, importances,
+        Bootstrap, ClassWeights, ForestOptions, HeldOut, Unseen, finish, held_out, importances,
         model_card::{self, About},
         out_of_fold, train_forest,
     },
@@ -25,88 +27,13 @@ use crate::{
 /// Rates at which benign rows may raise an alarm, for each of which a model has its thresholds.
 const FALSE_ALARM_RATES: [(&str, f64); 3] = [("1e-2", 1e-2), ("1e-3", 1e-3), ("1e-4", 1e-4)];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Learner {
-    /// A random forest of binned splits, groups drawn with replacement
-    Forest,
-}
-
-#[derive(Debug, clap::Args)]
-// --version is the model's here.
-#[command(disable_version_flag = true)]
-pub(super) struct Args {
-    /// Parquet files of labelled rows, as `detector extract` writes them
-    #[arg(required = true, value_name = "DATA")]
-    data: Vec<PathBuf>,
-    /// What learns
-    #[arg(long, value_enum, default_value = "forest")]
-    learner: Learner,
-    /// Column that says what a row is
-    #[arg(long, default_value = "family", value_name = "COLUMN")]
-    label: String,
-    /// Column that says which rows must not be parted: those of one capture
-    #[arg(long, default_value = "group", value_name = "COLUMN")]
-    group: String,
-    /// The model file to write
-    #[arg(short = 'O', long, visible_alias = "out", value_name = "FILE")]
-    output: PathBuf,
-    /// Also write what a person must know of the model, in Markdown
-    #[arg(long, value_name = "FILE")]
-    card: Option<PathBuf>,
-    /// What else the card says of what the model cannot see; may be given again
-    #[arg(long, requires = "card", value_name = "TEXT")]
-    note: Vec<String>,
-    /// Also write its figures, in JSON
-    #[arg(long, value_name = "FILE")]
-    metrics: Option<PathBuf>,
-    /// Name of the model
-    #[arg(long, default_value = "forest", value_name = "NAME")]
-    name: String,
-    /// Version of the model
-    #[arg(long, default_value = "0.1.0", value_name = "VERSION")]
-    version: String,
-    /// Trees
-    #[arg(long, default_value_t = 100, value_name = "N")]
-    trees: usize,
-    /// Splits from a root to a leaf, at most
-    #[arg(long, default_value_t = 12, value_name = "N")]
-    depth_max: usize,
-    /// Least weight of a leaf; a row weighs 1 on average
-    #[arg(long, default_value_t = 5.0, value_name = "WEIGHT")]
-    leaf_weight_min: f64,
-    /// Features that a split chooses among [default: the root of all]
-    #[arg(long, value_name = "N")]
-    features_per_split: Option<usize>,
-    /// Features to learn without; they count as missing
-    #[arg(long, value_delimiter = ',', value_name = "FEATURES")]
-    without: Vec<String>,
-    /// Draw rows rather than groups for each tree
-    #[arg(long)]
-    draw_rows: bool,
-    /// Parts, of whole groups, each judged by a forest that has not seen it; 0: out-of-bag estimates
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    folds: usize,
-    /// Leave out groups whose name contains this; for a look at how such captures fare unseen
-    #[arg(long, value_name = "TEXT")]
-    leave_out: Vec<String>,
-    /// The same seed gives the same bytes
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    seed: u64,
-    /// Threads; no matter for the result [default: one a CPU]
-    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
-    threads: usize,
-}
-
 impl Args {
-    fn options(&self) -> ForestOptions {
-        let Learner::Forest = self.learner;
+    fn forest(&self) -> ForestOptions {
         ForestOptions {
-            trees: self.trees,
-            depth_max: self.depth_max,
-            leaf_weight_min: self.leaf_weight_min,
-            features_per_split: self
-                .features_per_split
-                .map_or(FeaturesPerSplit::SquareRoot, FeaturesPerSplit::Count),
+            trees: self.trees.unwrap_or(100),
+            depth_max: self.depth_max.unwrap_or(12),
+            leaf_weight_min: self.leaf_weight_min.unwrap_or(5.0),
+            features_per_split: self.features_per_split(),
             bootstrap: if self.draw_rows {
                 Bootstrap::Rows
             } else {
@@ -119,13 +46,13 @@ impl Args {
     }
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
     let failed = |error: &dyn std::fmt::Display| Failure::Other(error.to_string());
     let columns = Columns {
-        label: args.label.clone(),
-        group: args.group.clone(),
+        label: args.label.clone().unwrap_or_else(|| "family".to_owned()),
+        group: args.group.clone().unwrap_or_else(|| "group".to_owned()),
     };
-    let mut rows = Rows::read(&args.data, &columns, None).map_err(|error| failed(&error))?;
+    let mut rows = Rows::read(paths, &columns, None).map_err(|error| failed(&error))?;
     tell_counts(&rows);
     rows.forget(&args.without).map_err(Failure::Usage)?;
     let table = &rows.table;
@@ -138,11 +65,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 .any(|text| group.contains(text.as_str()))
         })
         .collect();
-    let options = args.options();
-    let progress = bar(args.trees * (1 + args.folds));
+    let options = args.forest();
+    let folds = args.folds.unwrap_or(10);
+    let progress = bar(options.trees * (1 + folds));
     let trained = train_forest(table, &kept, &options, &|| progress.inc(1))
         .map_err(|error| failed(&error))?;
-    let scores = if args.folds == 0 {
+    let scores = if folds == 0 {
         let classes = table.classes();
         let mut scores = vec![f32::NAN; table.rows() * classes];
         for (row, of_row) in kept.iter().zip(trained.out_of_bag.chunks_exact(classes)) {
@@ -150,8 +78,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         scores
     } else {
-        out_of_fold(table, args.folds, &options, &|| progress.inc(1))
-            .map_err(|error| failed(&error))?
+        out_of_fold(table, folds, &options, &|| progress.inc(1)).map_err(|error| failed(&error))?
     };
     progress.finish_and_clear();
 
@@ -170,9 +97,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     )
     .map_err(|error| failed(&error))?;
     let mut card = ensemble.card().clone();
-    card.name.clone_from(&args.name);
+    card.name = args.name.clone().unwrap_or_else(|| "forest".to_owned());
     card.version.clone_from(&args.version);
-    card.training.insert("folds".to_owned(), args.folds.into());
+    card.training.insert("folds".to_owned(), folds.into());
     let ensemble = ensemble.with_card(card).map_err(|error| failed(&error))?;
     write(
         &args.output,
@@ -215,7 +142,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, bytes).map_err(|error| {
         Failure::Other(format!(
             "writing {}: {error}; check the directory and its permissions",
@@ -224,7 +151,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     })
 }
 
-fn bar(trees: usize) -> ProgressBar {
+pub(super) fn bar(trees: usize) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
@@ -237,7 +164,7 @@ fn bar(trees: usize) -> ProgressBar {
 }
 
 /// Tells what was read.
-pub(super) fn tell_counts(rows: &Rows) {
+pub(in crate::cli) fn tell_counts(rows: &Rows) {
     let Counts {
         rows: read,
         duplicates,
