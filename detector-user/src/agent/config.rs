@@ -10,12 +10,16 @@
 //! scan_misses = { alert = 14.0, rate_limit = 40.0, drop = 100.0 }
 //! ```
 
+pub mod keys;
+pub mod origin;
+
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use origin::{Origin, Resolved};
+use serde::{Deserialize, Serialize};
 
 use super::model_source::ModelSettings;
 use crate::{decide::policy::Policy, serve::settings::ApiSettings};
@@ -43,21 +47,35 @@ pub enum ConfigError {
         cause: Box<toml::de::Error>,
     },
     /// A value is out of range.
-    #[error("configuration {}: {key} is {found}, allowed is {allowed}", path.display())]
+    #[error("configuration {}, {origin}: {key} is {found}, allowed is {allowed}", path.display())]
     Range {
         /// Which.
         path: PathBuf,
+        /// Where its value comes from.
+        origin: Origin,
         /// The key.
-        key: &'static str,
+        key: String,
         /// Its value.
         found: String,
         /// What it may be.
-        allowed: &'static str,
+        allowed: String,
+    },
+    /// A variable of the environment is not what its key must be.
+    #[error("environment variable {name}: {key} cannot be {found:?}: {cause}")]
+    Environment {
+        /// Which.
+        name: String,
+        /// The key that it stands for.
+        key: String,
+        /// Its value.
+        found: String,
+        /// Why.
+        cause: String,
     },
 }
 
 /// The file's contents.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Act, or only tell.
@@ -97,16 +115,24 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a file; the one at [`PATH`] may be missing.
+    /// Reads a file, and what the environment says over it; the file at [`PATH`] may be missing.
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn read(path: Option<&Path>) -> Result<Self, ConfigError> {
+        Self::resolve(path).map(|resolved| resolved.config)
+    }
+
+    /// The same, and where each value comes from.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn resolve(path: Option<&Path>) -> Result<Resolved, ConfigError> {
         let given = path.unwrap_or(Path::new(PATH));
         let text = match fs::read_to_string(given) {
             Ok(text) => text,
             Err(error) if path.is_none() && error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Self::default());
+                String::new()
             }
             Err(cause) => {
                 return Err(ConfigError::Read {
@@ -115,60 +141,118 @@ impl Config {
                 });
             }
         };
-        Self::parse(&text, given)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text).map_err(|cause| ConfigError::Parse {
-            path: path.to_owned(),
-            cause: Box::new(cause),
-        })?;
-        if !(10..=10_000).contains(&config.tick_ms) {
-            return Err(ConfigError::Range {
-                path: path.to_owned(),
-                key: "tick_ms",
-                found: config.tick_ms.to_string(),
-                allowed: "10 to 10000",
-            });
-        }
-        Ok(config)
+        Resolved::of(&text, given, |name| env::var(name).ok())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{keys::KEYS, *};
+
+    fn resolve(text: &str, environment: &[(&str, &str)]) -> Result<Resolved, String> {
+        let find = |name: &str| {
+            let mut all = environment.iter();
+            let found = all.find(|(one, _)| *one == name);
+            found.map(|(_, value)| (*value).to_owned())
+        };
+        Resolved::of(text, Path::new("x.toml"), find).map_err(|error| error.to_string())
+    }
+
+    fn refusal(text: &str, environment: &[(&str, &str)]) -> String {
+        resolve(text, environment).expect_err("it is refused")
+    }
 
     #[test]
-    fn the_file_that_is_shipped_has_every_default() {
+    fn the_file_that_is_shipped_has_every_key_with_its_default() {
         let text = include_str!("../../../deploy/detector.toml");
-        let shipped = Config::parse(text, Path::new("deploy/detector.toml")).unwrap();
-        assert_eq!(shipped, Config::default());
-        // And every key: a struct's names are in its debug form.
-        for word in format!("{shipped:?}").split([' ', '{', '(', ',']) {
-            let Some(key) = word.strip_suffix(':') else {
-                continue;
-            };
-            assert!(text.contains(key), "{key} is missing");
+        let shipped = resolve(text, &[]).unwrap();
+        assert_eq!(shipped.config, Config::default());
+        for key in KEYS {
+            let name = key.path.rsplit('.').next().unwrap();
+            if key.optional {
+                assert!(text.contains(&format!("# {name} = ")), "{}", key.path);
+            } else {
+                assert_ne!(shipped.origin(key.path), Origin::Default, "{}", key.path);
+            }
         }
+        // And every key of the configuration is among the keys.
+        let table = toml::Value::try_from(Config::default()).unwrap();
+        let mut places = Vec::new();
+        fn walk(value: &toml::Value, path: String, places: &mut Vec<String>) {
+            match value.as_table() {
+                Some(table) if !table.contains_key("rate_limit") => {
+                    for (name, inner) in table {
+                        let dot = if path.is_empty() { "" } else { "." };
+                        walk(inner, format!("{path}{dot}{name}"), places);
+                    }
+                }
+                _ => places.push(path),
+            }
+        }
+        walk(&table, String::new(), &mut places);
+        for place in &places {
+            assert!(KEYS.iter().any(|key| key.path == place), "{place}");
+        }
+        let needed = KEYS.iter().filter(|key| !key.optional).count();
+        assert_eq!(places.len(), needed);
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let parse = |text: &str| Config::parse(text, Path::new("x.toml"));
-        assert_eq!(parse("").unwrap(), Config::default());
-        let config = parse("enforce = true\n[decide.victims]\nquiet_s = 3\n").unwrap();
-        assert!(config.enforce && config.decide.victims.quiet_s == 3);
-        let error = parse("enforce = true\nticks = 3\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("line 2") && error.contains("ticks"),
-            "{error}"
-        );
-        let error = parse("tick_ms = 3").unwrap_err().to_string();
-        assert!(error.contains("10 to 10000"), "{error}");
-        let error = parse("[decide.rules]\nscan = 3\n").unwrap_err().to_string();
+        assert_eq!(resolve("", &[]).unwrap().config, Config::default());
+        let config = resolve("enforce = true\n[decide.victims]\nquiet_s = 3\n", &[]).unwrap();
+        assert!(config.config.enforce && config.config.decide.victims.quiet_s == 3);
+        let error = refusal("enforce = true\nticks = 3\n", &[]);
+        assert!(error.contains("line 2") && error.contains("ticks"), "{error}");
+        let error = refusal("[decide.rules]\nscan = 3\n", &[]);
         assert!(error.contains("scan"), "{error}");
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_file_line_key_and_what_is_allowed() {
+        for (text, says) in [
+            ("tick_ms = 3", "x.toml, line 1: tick_ms is 3, allowed is 10 to 10000"),
+            ("\n[decide.verdicts]\nttl_s = 0", "line 3: decide.verdicts.ttl_s is 0, allowed is 1 to"),
+            ("[decide.model]\nshare_min = nan", "line 2: decide.model.share_min is nan"),
+            ("[decide.model]\nshare_min = -0.5", "share_min is -0.5, allowed is a number from 0 to 1"),
+            ("[decide.victims]\nalways = inf", "always is inf"),
+            ("[decide.model]\nflows = { alert = 9.0, rate_limit = 5.0, drop = 0.0 }",
+             "decide.model.flows.rate_limit is 5.0, allowed is 0 (never), or at least the step before, which is 9"),
+            ("[decide.model]\nflows = { alert = -1.0, rate_limit = 5.0, drop = 0.0 }", "flows.alert is -1.0"),
+            ("[decide.verdicts]\nttl_max_s = 5", "ttl_max_s is 5, allowed is at least decide.verdicts.ttl_s, which is 60"),
+            ("[api]\nlisten = \"here\"", "line 2: api.listen is \"here\", allowed is ADDRESS:PORT"),
+            ("[api]\ntimeout_s = 0", "api.timeout_s is 0, allowed is 1 to 600"),
+        ] {
+            let error = refusal(text, &[]);
+            assert!(error.contains(says), "{text}: {error}");
+        }
+        // What the type alone forbids is told with its line, too.
+        for text in ["tick_ms = -3", "enforce = 1", "[decide.verdicts]\nttl_s = 1.5"] {
+            assert!(refusal(text, &[]).contains("line "), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_environment_goes_over_the_file_and_is_named() {
+        let environment = [
+            ("DETECTOR_TICK_MS", "50"),
+            ("DETECTOR_API_LISTEN", "off"),
+            ("DETECTOR_DECIDE_RULES_SCAN_MISSES_ALERT", "9"),
+        ];
+        let text = "enforce = true\ntick_ms = 20\n";
+        let resolved = resolve(text, &environment).unwrap();
+        let config = &resolved.config;
+        assert_eq!((config.tick_ms, config.api.listen.as_str()), (50, "off"));
+        let usual = Config::default().decide.rules.scan_misses;
+        let ladder = config.decide.rules.scan_misses;
+        assert_eq!((ladder.alert, ladder.drop), (9.0, usual.drop));
+        assert_eq!(resolved.origin("enforce"), Origin::File(1));
+        let variable = Origin::Environment("DETECTOR_TICK_MS".to_owned());
+        assert_eq!(resolved.origin("tick_ms"), variable);
+        assert_eq!(resolved.origin("stats_s"), Origin::Default);
+        let error = refusal("", &[("DETECTOR_TICK_MS", "3")]);
+        assert!(error.contains("environment variable DETECTOR_TICK_MS: tick_ms is 3, allowed is 10"), "{error}");
+        let error = refusal("", &[("DETECTOR_ENFORCE", "perhaps")]);
+        assert!(error.contains("DETECTOR_ENFORCE") && error.contains("perhaps"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 //! The commands on the data plane work on what is pinned, whether an agent runs or not.
 
 mod attach;
+mod config;
 mod detach;
 mod doctor;
 mod ethertype;
@@ -69,6 +70,9 @@ enum Command {
     NeverBlock(never_block::Command),
     /// Show what is attached, and what became of every packet
     Status(status::Args),
+    /// Show and check the configuration
+    #[command(subcommand)]
+    Config(config::Command),
     /// Check what this host has and lacks, and say how to mend it
     Doctor(doctor::Args),
     /// Turn captures into flows, without a live interface
@@ -125,6 +129,7 @@ fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
         Command::Verdicts(command) => verdicts::run(command, pins),
         Command::NeverBlock(command) => never_block::run(command, pins),
         Command::Status(args) => status::run(args, pins),
+        Command::Config(command) => config::run(command),
         Command::Doctor(args) => doctor::run(args, pins),
         Command::Replay(args) => Ok(replay::run(args)?),
         Command::Extract(args) => extract::run(args),

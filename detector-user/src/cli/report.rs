@@ -20,7 +20,7 @@ pub(super) enum Format {
     Jsonl,
 }
 
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub(super) struct FormatArgs {
     /// How to answer
     #[arg(

@@ -1,11 +1,11 @@
 //! The policy: how much evidence it takes, and what is done then. Each number has a default and a key in the configuration.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::family::Family;
 
 /// How much evidence leads to which action. A threshold of 0 means never.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Ladder {
     /// Raise an alert.
@@ -66,7 +66,7 @@ impl Step {
 
 /// The model's part: a flow counts as evidence where its family's probability reaches the model's own threshold, chosen on
 /// held-out captures.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelPolicy {
     /// Flows of a source, less by e each minute, found to be of the family, and what that leads to.
@@ -111,7 +111,7 @@ impl ModelPolicy {
 
 /// Plain thresholds, which work with no model at all. Counts of the last moments fade with a time constant of 2 s, others
 /// with one of a minute.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct RulePolicy {
     /// Flows of a source that were not answered, or were refused, to different ports or hosts.
@@ -176,7 +176,7 @@ impl Default for RulePolicy {
 }
 
 /// Floods from many sources, answered at the victim.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct VictimPolicy {
     /// Flows to one destination lately that were not answered, or whose handshake was not completed.
@@ -225,7 +225,7 @@ impl Default for VictimPolicy {
 }
 
 /// How long verdicts on sources last.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct VerdictPolicy {
     /// The first, s; each repetition doubles it.
@@ -250,7 +250,7 @@ impl Default for VerdictPolicy {
 }
 
 /// Past these the agent stops acting and says so.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct BudgetPolicy {
     /// Share of the sources that were served lately.
@@ -272,7 +272,7 @@ impl Default for BudgetPolicy {
 }
 
 /// All of it: the section `[decide]` of the configuration.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// What the model says.

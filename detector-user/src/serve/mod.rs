@@ -18,6 +18,7 @@ mod limits;
 pub mod listen;
 mod metrics;
 mod models;
+mod notify;
 mod page;
 mod patient;
 mod plane;
@@ -29,7 +30,7 @@ pub mod settings;
 mod status;
 mod verdicts;
 
-use std::{io, path::Path, sync::Arc};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::{Builder, Runtime},
@@ -47,6 +48,8 @@ use settings::ApiSettings;
 const WORKERS: usize = 2;
 /// Threads that score batches, at most.
 const SCORERS: usize = 2;
+/// Connections have so long to end when the agent does.
+const STOP_MAX: Duration = Duration::from_millis(250);
 /// How far the server's threads stand back behind the agent's (nice).
 const NICENESS: i32 = 5;
 
@@ -106,6 +109,7 @@ impl Server {
             settings: settings.clone(),
             bodies: Arc::new(Semaphore::new(body::BODIES_MAX)),
         });
+        runtime.spawn(notify::tell(shared.clone()));
         let router = router::router(&shared);
         match Tcp::bind(settings) {
             Ok(Some(tcp)) => {
@@ -131,8 +135,9 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        notify::stopping();
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(STOP_MAX);
         }
     }
 }

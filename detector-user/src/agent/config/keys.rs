@@ -1,0 +1,220 @@
+//! Every key of the configuration and what it may be.
+
+/// What a key may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Range {
+    /// `true` or `false`.
+    Switch,
+    /// Text.
+    Text,
+    /// `ADDRESS:PORT` or `off`.
+    Listen,
+    /// A path, or `off`.
+    Socket,
+    /// A whole number from one to another.
+    Whole(u64, u64),
+    /// A number from one to another.
+    Number(f64, f64),
+    /// `{ alert, rate_limit, drop }`: each 0, which is never, or a number up to this, and none less than those before it.
+    Ladder(f64),
+}
+
+/// A key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Its path, parts separated by dots.
+    pub path: &'static str,
+    /// What it may be.
+    pub range: Range,
+    /// Whether it may be absent, and is so by default.
+    pub optional: bool,
+}
+
+const fn key(path: &'static str, range: Range) -> Key {
+    Key {
+        path,
+        range,
+        optional: false,
+    }
+}
+
+const fn optional(path: &'static str, range: Range) -> Key {
+    Key {
+        path,
+        range,
+        optional: true,
+    }
+}
+
+use Range::{Ladder, Listen, Number, Socket, Switch, Text, Whole};
+
+/// No count is larger.
+const MANY: f64 = 1e12;
+/// A day, and a month, in seconds.
+const DAY_S: u64 = 86_400;
+const MONTH_S: u64 = 30 * DAY_S;
+const SHARE: Range = Number(0.0, 1.0);
+const COUNT: Range = Number(0.0, MANY);
+const STEPS: Range = Ladder(MANY);
+
+/// All of them, in the order of the file.
+pub const KEYS: &[Key] = &[
+    key("enforce", Switch),
+    key("tick_ms", Whole(10, 10_000)),
+    key("flow_events", Switch),
+    key("stats_s", Whole(0, DAY_S)),
+    optional("model", Text),
+    optional("events", Text),
+    key("api.listen", Listen),
+    key("api.socket", Socket),
+    optional("api.tls_certificate", Text),
+    optional("api.tls_key", Text),
+    optional("api.token_file", Text),
+    key("api.body_bytes_max", Whole(1024, 1 << 30)),
+    key("api.connections_max", Whole(1, 65_536)),
+    key("api.timeout_s", Whole(1, 600)),
+    key("api.followers_max", Whole(1, 1024)),
+    key("decide.model.flows", STEPS),
+    key("decide.model.flood_flows", STEPS),
+    key("decide.model.app_dos_flows", STEPS),
+    key("decide.model.few_flows", STEPS),
+    key("decide.model.crowd_flows", COUNT),
+    key("decide.model.share_min", SHARE),
+    key("decide.rules.scan_misses", STEPS),
+    key("decide.rules.scan_miss_share", SHARE),
+    key("decide.rules.scan_targets", COUNT),
+    key("decide.rules.scan_narrow_share", SHARE),
+    key("decide.rules.scan_flows_max", COUNT),
+    key("decide.rules.login_attempts", STEPS),
+    key("decide.rules.login_packets_max", COUNT),
+    key("decide.rules.flood_packets", STEPS),
+    key("decide.rules.flood_bytes", STEPS),
+    key("decide.rules.flood_flows", STEPS),
+    key("decide.rules.waiting", STEPS),
+    key("decide.rules.waiting_service", COUNT),
+    key("decide.rules.requests", STEPS),
+    key("decide.rules.requests_crowded", STEPS),
+    key("decide.rules.requests_service", COUNT),
+    key("decide.rules.requests_over_baseline", COUNT),
+    key("decide.rules.connections", STEPS),
+    key("decide.victims.flows", STEPS),
+    key("decide.victims.packets", STEPS),
+    key("decide.victims.reflected", STEPS),
+    key("decide.victims.reflectors_min", COUNT),
+    key("decide.victims.share_min", SHARE),
+    key("decide.victims.sources_min", COUNT),
+    key("decide.victims.over_baseline", COUNT),
+    key("decide.victims.always", COUNT),
+    key("decide.victims.pass_packets_per_second", Whole(1, 1_000_000_000)),
+    key("decide.victims.quiet_packets_per_second", COUNT),
+    key("decide.victims.quiet_s", Whole(1, DAY_S)),
+    key("decide.victims.signatures_max", Whole(1, 64)),
+    key("decide.verdicts.ttl_s", Whole(1, MONTH_S)),
+    key("decide.verdicts.ttl_max_s", Whole(1, MONTH_S)),
+    key("decide.verdicts.forgive_s", Whole(1, MONTH_S)),
+    key("decide.verdicts.rate_limit_packets_per_second", Whole(1, 1_000_000_000)),
+    key("decide.budget.served_share_max", SHARE),
+    key("decide.budget.served_min", Whole(0, 1_000_000_000)),
+    key("decide.budget.verdicts_per_minute_max", Whole(0, 1_000_000_000)),
+];
+
+impl Range {
+    /// What is wrong with a value: the part of the key that it is in, what was found, and what is allowed.
+    #[must_use]
+    pub fn fault(self, value: &toml::Value) -> Option<Fault> {
+        let fault = |allowed: String| Some(Fault::of("", value, allowed));
+        match self {
+            Self::Switch | Self::Text => None,
+            Self::Listen => {
+                let text = value.as_str().unwrap_or_default();
+                let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+                if text == "off" || matches!(port, Some(Ok(_))) {
+                    return None;
+                }
+                fault("ADDRESS:PORT, such as \"127.0.0.1:9190\", or \"off\"".to_owned())
+            }
+            Self::Socket => {
+                let text = value.as_str().unwrap_or_default();
+                if text == "off" || text.starts_with('/') {
+                    return None;
+                }
+                fault("a path that begins with /, or \"off\"".to_owned())
+            }
+            Self::Whole(min, max) => {
+                let whole = value.as_integer().and_then(|n| u64::try_from(n).ok());
+                if whole.is_some_and(|n| (min..=max).contains(&n)) {
+                    return None;
+                }
+                fault(format!("{min} to {max}"))
+            }
+            Self::Number(min, max) => {
+                if number(value).is_some_and(|n| (min..=max).contains(&n)) {
+                    return None;
+                }
+                fault(format!("a number from {min} to {max}"))
+            }
+            Self::Ladder(max) => ladder(value, max),
+        }
+    }
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fault {
+    /// The part of the key, with its dot, or nothing.
+    pub part: &'static str,
+    /// What was found.
+    pub found: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+impl Fault {
+    fn of(part: &'static str, value: &toml::Value, allowed: String) -> Self {
+        Self {
+            part,
+            found: shown(value),
+            allowed,
+        }
+    }
+}
+
+fn ladder(value: &toml::Value, max: f64) -> Option<Fault> {
+    let mut least = 0.0;
+    for part in [".alert", ".rate_limit", ".drop"] {
+        let step = value.get(&part[1..])?;
+        let Some(n) = number(step).filter(|n| (0.0..=max).contains(n)) else {
+            let allowed = format!("0 (never), or a number up to {max}");
+            return Some(Fault::of(part, step, allowed));
+        };
+        if n != 0.0 && n < least {
+            let allowed = format!("0 (never), or at least the step before, which is {least}");
+            return Some(Fault::of(part, step, allowed));
+        }
+        least = f64::max(least, n);
+    }
+    None
+}
+
+fn number(value: &toml::Value) -> Option<f64> {
+    let number = value.as_float();
+    number.or_else(|| value.as_integer().map(|n| n as f64))
+}
+
+/// A value as it stands in a file. Numbers of 32 bits are shown in as few digits as they were written in.
+#[must_use]
+pub fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Float(n) if f64::from(*n as f32) == *n => format!("{:?}", *n as f32),
+        toml::Value::Table(table) => {
+            // A ladder, whose steps stand in their order.
+            let order = ["alert", "rate_limit", "drop"];
+            let steps = order.iter().filter_map(|name| Some((name, table.get(*name)?)));
+            let steps: Vec<String> = steps
+                .map(|(name, step)| format!("{name} = {}", shown(step)))
+                .collect();
+            format!("{{ {} }}", steps.join(", "))
+        }
+        value => value.to_string(),
+    }
+}

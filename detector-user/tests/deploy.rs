@@ -1,0 +1,77 @@
+//! What is shipped beside the program speaks of metrics that there are, and rules fire when they should.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
+
+mod needs;
+
+use std::{collections::BTreeSet, fs, process::Command};
+
+use detector_user::metrics::definitions::{DEFINITIONS, Kind};
+
+const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+
+/// The metrics that a text speaks of.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.filter(|word| word.starts_with("detector_")).collect()
+}
+
+#[test]
+fn rules_and_dashboard_speak_of_metrics_that_there_are() {
+    let mut known = BTreeSet::new();
+    for one in DEFINITIONS {
+        known.insert(one.name.to_owned());
+        if one.kind == Kind::Histogram {
+            for part in ["bucket", "sum", "count"] {
+                known.insert(format!("{}_{part}", one.name));
+            }
+        }
+    }
+    for file in ["prometheus/rules.yaml", "prometheus/rules.test.yaml", "grafana/dashboard.json"] {
+        let text = fs::read_to_string(format!("{DEPLOY}/{file}")).unwrap();
+        let named = metrics_in(&text);
+        assert!(named.len() > 5, "{file}");
+        for name in named {
+            assert!(known.contains(name), "{file}: {name}");
+        }
+    }
+    let dashboard = fs::read_to_string(format!("{DEPLOY}/grafana/dashboard.json")).unwrap();
+    serde_json::from_str::<serde_json::Value>(&dashboard).unwrap();
+}
+
+#[test]
+fn the_rules_fire_when_they_should_and_not_before() {
+    let run = |arguments: &[&str]| Command::new("promtool").current_dir(DEPLOY).args(arguments).output();
+    let Ok(output) = run(&["check", "rules", "prometheus/rules.yaml"]) else {
+        return needs::skip("needs the program promtool");
+    };
+    assert!(output.status.success(), "{output:?}");
+    let output = run(&["test", "rules", "prometheus/rules.test.yaml"]).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // Each rule is tried.
+    let rules = fs::read_to_string(format!("{DEPLOY}/prometheus/rules.yaml")).unwrap();
+    let tests = fs::read_to_string(format!("{DEPLOY}/prometheus/rules.test.yaml")).unwrap();
+    for line in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        assert!(tests.contains(&format!("alertname=\"{line}\"")), "{line} is not tried");
+    }
+}
+
+#[test]
+fn the_manifest_asks_for_three_capabilities_and_its_configuration_is_sound() {
+    let manifest = fs::read_to_string(format!("{DEPLOY}/kubernetes/detector.yaml")).unwrap();
+    for line in ["drop: [ALL]", "add: [BPF, NET_ADMIN, PERFMON]", "hostNetwork: true", "readOnlyRootFilesystem: true"] {
+        assert!(manifest.contains(line), "{line}");
+    }
+    let (_, rest) = manifest.split_once("detector.toml: |\n").unwrap();
+    let lines = rest.lines().take_while(|line| line.starts_with("    ") || line.is_empty());
+    let text: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
+    let file = std::env::temp_dir().join(format!("detector-manifest-{}.toml", std::process::id()));
+    fs::write(&file, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_detector")).args(["config", "check"]).arg(&file).output();
+    fs::remove_file(&file).unwrap();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
