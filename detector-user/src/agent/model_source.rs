@@ -10,7 +10,7 @@ use std::{
 };
 
 use semver::Version;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     registry::{Registry, RegistryError, Stages, Store},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The configuration's section `models`.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
     /// A registry whose version in production is run: a directory, `file:///DIRECTORY` or `s3://BUCKET/PREFIX`.
