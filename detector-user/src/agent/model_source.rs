@@ -13,6 +13,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    model::{PublicKey, SignatureError, verify},
     registry::{Registry, RegistryError, Stages, Store},
     score::{Scorer, ScorerError},
 };
@@ -27,6 +28,8 @@ pub struct ModelSettings {
     pub name: String,
     /// The registry, or the model file, is looked at so often, s; 0: never.
     pub watch_s: u64,
+    /// File of an Ed25519 public key in PEM: only models that were signed with its secret are taken, the built-in one aside.
+    pub public_key: Option<PathBuf>,
     /// A model to score beside the one in force: a file, or `staging` for the registry's version in staging.
     pub shadow: Option<String>,
     /// For how long the alerts of a new model are watched, s; 0: not at all.
@@ -43,6 +46,7 @@ impl Default for ModelSettings {
             registry: None,
             name: "default".to_owned(),
             watch_s: 5,
+            public_key: None,
             shadow: None,
             probation_s: 600,
             probation_alerts_min: 20,
@@ -73,6 +77,22 @@ pub enum SourceError {
         /// Which model.
         name: String,
     },
+    /// The key that models must be signed with.
+    #[error("models.public_key {}: {cause}", path.display())]
+    Key {
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A model is not signed as is demanded.
+    #[error("model {path}: {cause}")]
+    Signature {
+        /// From where.
+        path: String,
+        /// What is wrong.
+        cause: SignatureError,
+    },
     /// The settings contradict each other.
     #[error("{0}")]
     Settings(&'static str),
@@ -82,6 +102,8 @@ pub enum SourceError {
 pub struct Place {
     model: Kind,
     shadow: Option<Kind>,
+    /// Only models that were signed with one of these; none: any.
+    keys: Vec<PublicKey>,
 }
 
 enum Kind {
@@ -131,7 +153,12 @@ impl Place {
             Some(file) => Some(Kind::File(file.into())),
             None => None,
         };
-        Ok(Self { model, shadow })
+        let keys = settings.public_key.as_deref().map(read_key).transpose()?;
+        Ok(Self {
+            model,
+            shadow,
+            keys: keys.into_iter().collect(),
+        })
     }
 
     /// What tells this state of the place from the next.
@@ -155,7 +182,7 @@ impl Place {
     /// # Errors
     /// [`SourceError`].
     pub fn model(&self) -> Result<Arc<Scorer>, SourceError> {
-        match (self.model.load()?, &self.model) {
+        match (self.model.load(&self.keys)?, &self.model) {
             (Some(scorer), _) => Ok(scorer),
             (None, Kind::Registry { registry, name, .. }) => Err(SourceError::NoProduction {
                 address: registry.address().to_owned(),
@@ -170,7 +197,10 @@ impl Place {
     /// # Errors
     /// [`SourceError`].
     pub fn shadow(&self) -> Result<Option<Arc<Scorer>>, SourceError> {
-        self.shadow.as_ref().map_or(Ok(None), Kind::load)
+        let Some(shadow) = &self.shadow else {
+            return Ok(None);
+        };
+        shadow.load(&self.keys)
     }
 }
 
@@ -204,22 +234,43 @@ impl Kind {
         }
     }
 
-    fn load(&self) -> Result<Option<Arc<Scorer>>, SourceError> {
-        let scorer = match self {
-            Self::BuiltIn => Scorer::of(None)?,
-            Self::File(path) => Scorer::read(path)?,
+    fn load(&self, keys: &[PublicKey]) -> Result<Option<Arc<Scorer>>, SourceError> {
+        let (file, place) = match self {
+            Self::BuiltIn => return Ok(Some(Arc::new(Scorer::of(None)?))),
+            Self::File(path) => {
+                let place = path.display().to_string();
+                let file = fs::read(path).map_err(|cause| ScorerError::Read {
+                    path: place.clone(),
+                    cause,
+                })?;
+                (file, place)
+            }
             Self::Registry { registry, name, .. } => {
                 let stages = registry.stages(name)?;
                 let Some(version) = self.version(&stages) else {
                     return Ok(None);
                 };
                 let file = registry.file(&registry.entry(name, version)?)?;
-                let place = format!("{}/{name} {version}", registry.address());
-                Scorer::from_bytes(&file, &place)?
+                (file, format!("{}/{name} {version}", registry.address()))
             }
         };
-        Ok(Some(Arc::new(scorer)))
+        if !keys.is_empty() {
+            verify(&file, keys).map_err(|cause| SourceError::Signature {
+                path: place.clone(),
+                cause,
+            })?;
+        }
+        Ok(Some(Arc::new(Scorer::from_bytes(&file, &place)?)))
     }
+}
+
+fn read_key(path: &Path) -> Result<PublicKey, SourceError> {
+    let refused = |cause: &dyn std::fmt::Display| SourceError::Key {
+        path: path.to_owned(),
+        cause: cause.to_string(),
+    };
+    let pem = fs::read_to_string(path).map_err(|error| refused(&error))?;
+    PublicKey::from_pem(&pem).map_err(|error| refused(&error))
 }
 
 /// What is new at a watched place.
