@@ -335,6 +335,7 @@ pub fn stats(account: &Account, counts: &Counts, pass: &Pass) -> serde_json::Val
         "agent": {
             "ticks": counts.ticks,
             "scored": counts.scored,
+            "found": counts.found,
             "left_out": counts.left_out,
             "hosts_refused": counts.hosts_refused,
         },

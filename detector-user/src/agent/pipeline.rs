@@ -17,6 +17,8 @@ use crate::{
 pub struct Counts {
     /// Flows that were scored, each as often as it was.
     pub scored: u64,
+    /// Of these, found by the model to be of an attack.
+    pub found: u64,
     /// Flows for which a tick had no room: not scored, but counted in the windows.
     pub left_out: u64,
     /// Hosts, services and pairs for which there was no room.
@@ -107,11 +109,12 @@ impl Pipeline {
     pub fn tick(&mut self, matched: &Matched<'_>, now_us: u64) -> Vec<Decision> {
         let (decider, scorer) = (&mut self.decider, self.scorer.as_deref());
         let mut shadow = self.shadow.as_mut();
-        let mut scored = 0;
+        let (mut scored, mut attacks) = (0, 0);
         self.extractor.each(now_us, |due, around, ways| {
             let found = scorer.and_then(|scorer| {
                 scored += 1;
                 let (family, score) = scorer.find(&due.row)?;
+                attacks += 1;
                 let new = ways.mark_family(due.way, family as u8);
                 Some(Found { family, score, new })
             });
@@ -134,6 +137,7 @@ impl Pipeline {
         }
         self.extractor.clear();
         self.counts.scored += scored;
+        self.counts.found += attacks;
         self.counts.ticks += 1;
         decisions
     }
