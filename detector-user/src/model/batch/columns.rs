@@ -1,6 +1,6 @@
 //! A block of rows, turned to columns.
 
-use crate::model::node::{Node, sides};
+use crate::model::node::sides;
 
 /// Rows of a block.
 pub(super) const BLOCK_ROWS: usize = 256;
@@ -13,7 +13,7 @@ pub(super) struct Columns {
     values: Vec<f32>,
     /// Rows in it.
     pub(super) rows: usize,
-    /// How many bits of [`Node::side`] do not matter.
+    /// How many bits of [`Node::side`](crate::model::node::Node::side) do not matter.
     shift: u32,
 }
 
@@ -40,15 +40,10 @@ impl Columns {
         }
     }
 
-    /// All of it, and where in it the column begins that a node looks at.
+    /// Where in the values the column begins that a node looks at.
     #[inline(always)]
     pub(super) fn of_side(&self, side: usize) -> usize {
         (side >> self.shift) * STRIDE
-    }
-
-    #[inline(always)]
-    pub(super) fn of_node(&self, node: Node) -> usize {
-        self.of_side(node.side())
     }
 
     #[inline(always)]
@@ -56,8 +51,40 @@ impl Columns {
         &self.values
     }
 
-    /// Whether every node of an ensemble of so many features finds its column.
+    /// Whether every node of an ensemble of so many features finds a column of [`STRIDE`] values.
+    #[inline(always)]
     pub(super) fn fits(&self, features: usize) -> bool {
         self.values.len() >= self.of_side(2 * features - 1) + STRIDE
+    }
+}
+
+/// A block's rows as they are, or where a value is missing with two values a feature.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rows<'a> {
+    pub(super) values: &'a [f32],
+    pub(super) missing: bool,
+    /// Rows in it.
+    pub(super) count: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// Of rows × features, with `sides` to lay them out in where that is needed.
+    pub(super) fn new(rows: &'a [f32], features: usize, both: &'a mut Vec<[f32; 2]>) -> Self {
+        let missing = rows.iter().any(|x| x.is_nan());
+        let count = rows.len() / features;
+        if !missing {
+            return Self {
+                values: rows,
+                missing,
+                count,
+            };
+        }
+        both.clear();
+        both.extend(rows.iter().map(|x| sides(*x)));
+        Self {
+            values: both.as_flattened(),
+            missing,
+            count,
+        }
     }
 }

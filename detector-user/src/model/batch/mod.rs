@@ -1,7 +1,7 @@
 //! Scoring many rows at once, with the same bits as one by one.
 //!
-//! Rows are turned to columns, a block at a time. Trees that are small go through bit-sliced where the processor has the
-//! instructions, larger ones are walked by sixteen rows in step. Either way each row adds up its leaves in the order of
+//! Trees that are small are gone through bit-sliced, on columns, where the processor has the instructions; larger ones are
+//! walked by several rows in step. Either way each row adds up its leaves in the order of
 //! the trees.
 
 #[cfg(target_arch = "x86_64")]
@@ -15,7 +15,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use columns::{BLOCK_ROWS, Columns};
+use columns::{BLOCK_ROWS, Columns, Rows};
 pub(super) use sliced::{Instructions, Plan};
 
 use super::{calibration::Curve, ensemble::Ensemble};
@@ -27,6 +27,8 @@ const ROWS_FEW: usize = 10;
 #[derive(Clone, Debug, Default)]
 pub struct Scratch {
     columns: Columns,
+    /// Rows × features, of blocks that miss values.
+    sides: Vec<[f32; 2]>,
     /// Of models with one value a node: sums × [`BLOCK_ROWS`].
     sums: Vec<f32>,
 }
@@ -83,14 +85,17 @@ impl Ensemble {
     fn score_block(&self, plan: &Plan, rows: &[f32], scores: &mut [f32], scratch: &mut Scratch) {
         let classes = self.classes();
         let base = &self.card.summation.base[..];
-        scratch.columns.fill(rows, self.features());
+        if plan.slices_any() {
+            scratch.columns.fill(rows, self.features());
+        }
+        let rows = Rows::new(rows, self.features(), &mut scratch.sides);
         let narrow = self.card.node_values() == 1;
         if narrow {
             scratch.sums.resize(self.card.sums() * BLOCK_ROWS, 0.0);
             for (sum, sums) in scratch.sums.chunks_exact_mut(BLOCK_ROWS).enumerate() {
                 sums.fill(base.get(sum).copied().unwrap_or(0.0));
             }
-            self.sum_narrow(plan, &scratch.columns, &mut scratch.sums);
+            self.sum_narrow(plan, rows, &scratch.columns, &mut scratch.sums);
             for (row, scores) in scores.chunks_exact_mut(classes).enumerate() {
                 let sums = scratch.sums.chunks_exact(BLOCK_ROWS);
                 for (score, sums) in scores.iter_mut().zip(sums) {
@@ -105,7 +110,7 @@ impl Ensemble {
                     .chunks_exact_mut(classes)
                     .for_each(|scores| scores.copy_from_slice(base)),
             }
-            self.sum_wide(plan, &scratch.columns, scores);
+            self.sum_wide(plan, rows, &scratch.columns, scores);
         }
         for scores in scores.chunks_exact_mut(classes) {
             self.card.transform(scores, self.trees());

@@ -23,7 +23,7 @@ pub(in crate::model) enum Instructions {
     Scalar,
     /// AVX2.
     Avx2,
-    /// AVX-512 F, BW and DQ.
+    /// AVX-512 F, BW and DQ, with BMI 1 and 2.
     Avx512,
 }
 
@@ -35,6 +35,8 @@ impl Instructions {
             if is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512bw")
                 && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("bmi1")
+                && is_x86_feature_detected!("bmi2")
             {
                 return Self::Avx512;
             }
@@ -86,6 +88,7 @@ pub(super) struct SlicedNode {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::model) struct Plan {
     instructions: Instructions,
+    features: usize,
     pub(super) trees: Vec<TreePlan>,
     inner: Vec<SlicedNode>,
     /// Numbers of the leaves in their tree.
@@ -100,6 +103,8 @@ pub(super) struct Slices<'a> {
     pub(super) inner: &'a [SlicedNode],
     pub(super) leaves: &'a [u16],
     pub(super) values: &'a [f32],
+    /// Features of the ensemble.
+    pub(super) features: usize,
 }
 
 impl Plan {
@@ -107,6 +112,7 @@ impl Plan {
     pub(in crate::model) fn new(ensemble: &Ensemble, instructions: Instructions) -> Self {
         let mut plan = Self {
             instructions,
+            features: ensemble.features(),
             trees: Vec::with_capacity(ensemble.trees()),
             inner: Vec::new(),
             leaves: Vec::new(),
@@ -163,6 +169,11 @@ impl Plan {
         })
     }
 
+    /// Whether any tree is gone through bit-sliced, and so needs columns.
+    pub(super) fn slices_any(&self) -> bool {
+        !self.inner.is_empty() || !self.leaves.is_empty()
+    }
+
     fn slices(&self, tree: usize) -> Option<Slices<'_>> {
         let TreePlan::Sliced(tree) = &self.trees[tree] else {
             return None;
@@ -171,6 +182,7 @@ impl Plan {
             inner: &self.inner[tree.inner.clone()],
             leaves: &self.leaves[tree.leaves.clone()],
             values: &self.values[tree.values.clone()],
+            features: self.features,
         })
     }
 

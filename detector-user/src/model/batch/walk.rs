@@ -1,17 +1,23 @@
 //! Large trees: sixteen rows in step through one tree.
 
 use super::{
-    columns::{BLOCK_ROWS, Columns},
+    columns::{BLOCK_ROWS, Columns, Rows},
     sliced::{Plan, SLICE_ROWS, TreePlan},
 };
 use crate::model::{ensemble::Ensemble, node::Node};
 
-/// Rows walked in step.
+/// Rows walked in step: what was quickest of 4 to 32.
 const IN_STEP: usize = 16;
 
 impl Ensemble {
     /// Adds the leaves that all trees lead a block's rows to, one value a node, to sums × [`BLOCK_ROWS`].
-    pub(super) fn sum_narrow(&self, plan: &Plan, columns: &Columns, sums: &mut [f32]) {
+    pub(super) fn sum_narrow(
+        &self,
+        plan: &Plan,
+        rows: Rows<'_>,
+        columns: &Columns,
+        sums: &mut [f32],
+    ) {
         let tree_sums = &self.card.summation.tree_sums;
         let place =
             |tree: usize| tree_sums.get(tree).map_or(0, |&sum| usize::from(sum)) * BLOCK_ROWS;
@@ -19,11 +25,11 @@ impl Ensemble {
             if plan.trees[run.start] == TreePlan::Walked {
                 for tree in run {
                     let sums = &mut sums[place(tree)..][..BLOCK_ROWS];
-                    self.walk_block(tree, columns, |row, at| sums[row] += self.values[at]);
+                    self.walk_block(tree, rows, |row, at| sums[row] += self.values[at]);
                 }
                 continue;
             }
-            for from in (0..columns.rows).step_by(SLICE_ROWS) {
+            for from in (0..rows.count).step_by(SLICE_ROWS) {
                 for tree in run.clone() {
                     let sums = &mut sums[place(tree) + from..][..SLICE_ROWS];
                     plan.add_leaves(tree, columns, from, sums);
@@ -33,7 +39,13 @@ impl Ensemble {
     }
 
     /// The same with several values a node, to rows × sums.
-    pub(super) fn sum_wide(&self, plan: &Plan, columns: &Columns, sums: &mut [f32]) {
+    pub(super) fn sum_wide(
+        &self,
+        plan: &Plan,
+        rows: Rows<'_>,
+        columns: &Columns,
+        sums: &mut [f32],
+    ) {
         let width = self.card.node_values();
         let mut add = |row: usize, at: usize| {
             let sums = &mut sums[row * width..][..width];
@@ -44,20 +56,16 @@ impl Ensemble {
         for run in plan.runs() {
             if plan.trees[run.start] == TreePlan::Walked {
                 for tree in run {
-                    self.walk_block(tree, columns, |row, at| {
-                        if row < columns.rows {
-                            add(row, at);
-                        }
-                    });
+                    self.walk_block(tree, rows, &mut add);
                 }
                 continue;
             }
-            for from in (0..columns.rows).step_by(SLICE_ROWS) {
-                let rows = (columns.rows - from).min(SLICE_ROWS);
+            for from in (0..rows.count).step_by(SLICE_ROWS) {
+                let count = (rows.count - from).min(SLICE_ROWS);
                 for tree in run.clone() {
                     let start = self.starts[tree] as usize;
                     let leaves = plan.leaves(tree, columns, from);
-                    for (row, leaf) in leaves.into_iter().enumerate().take(rows) {
+                    for (row, leaf) in leaves.into_iter().enumerate().take(count) {
                         add(from + row, start + plan.node_of_leaf(tree, leaf));
                     }
                 }
@@ -65,35 +73,56 @@ impl Ensemble {
         }
     }
 
-    /// Tells of each row of a block, and of some behind its last, which node a tree leads it to.
-    #[inline(always)]
-    fn walk_block(&self, tree: usize, columns: &Columns, mut reached: impl FnMut(usize, usize)) {
-        assert!(columns.fits(self.features()), "columns of another model");
-        let values = columns.values();
-        let start = self.starts[tree] as usize;
-        let depth = self.depths[tree];
-        for from in (0..columns.rows).step_by(IN_STEP) {
-            let mut at = [start; IN_STEP];
-            for _ in 0..depth {
-                for (row, at) in at.iter_mut().enumerate() {
-                    // SAFETY: `Ensemble::checked` found each start and each child among the nodes and each feature
-                    // among the card's; `fits` found a column of `STRIDE` values for each of those, and `from + row` is
-                    // below `BLOCK_ROWS`, which `IN_STEP` divides.
-                    let (node, x) = unsafe {
-                        let node = Node(*self.nodes.get_unchecked(*at));
-                        (
-                            node,
-                            *values.get_unchecked(columns.of_node(node) + from + row),
-                        )
-                    };
-                    *at += node.step(x) as usize;
-                }
-            }
+    /// Tells of each row of a block which node a tree leads it to.
+    fn walk_block(&self, tree: usize, rows: Rows<'_>, mut reached: impl FnMut(usize, usize)) {
+        let mut from = 0;
+        while from + IN_STEP <= rows.count {
+            let at = if rows.missing {
+                self.walk_rows::<IN_STEP, true>(tree, rows, from)
+            } else {
+                self.walk_rows::<IN_STEP, false>(tree, rows, from)
+            };
             for (row, at) in at.into_iter().enumerate() {
                 reached(from + row, at);
             }
+            from += IN_STEP;
         }
+        for row in from..rows.count {
+            let [at] = if rows.missing {
+                self.walk_rows::<1, true>(tree, rows, row)
+            } else {
+                self.walk_rows::<1, false>(tree, rows, row)
+            };
+            reached(row, at);
+        }
+    }
+
+    /// The nodes that a tree leads `ROWS` rows from number `from` on to.
+    #[inline(always)]
+    fn walk_rows<const ROWS: usize, const MISSING: bool>(
+        &self,
+        tree: usize,
+        rows: Rows<'_>,
+        from: usize,
+    ) -> [usize; ROWS] {
+        let width = self.features() << u32::from(MISSING);
+        let values = &rows.values[from * width..][..ROWS * width];
+        let nodes = &self.nodes[self.starts[tree] as usize..];
+        let mut at = [0_u32; ROWS];
+        for _ in 0..self.depths[tree] {
+            for (row, at) in at.iter_mut().enumerate() {
+                // SAFETY: `Ensemble::checked` found each child among its tree's nodes and each feature among the card's;
+                // `values` holds `ROWS` rows of one value each of these, or of two where any is missing.
+                let (node, x) = unsafe {
+                    let node = Node(*nodes.get_unchecked(*at as usize));
+                    let place = if MISSING { node.side() } else { node.feature() };
+                    (node, *values.get_unchecked(row * width + place))
+                };
+                *at += node.step(x);
+            }
+        }
+        at.map(|at| self.starts[tree] as usize + at as usize)
     }
 }
 
-const _: () = assert!(BLOCK_ROWS.is_multiple_of(IN_STEP) && BLOCK_ROWS.is_multiple_of(SLICE_ROWS));
+const _: () = assert!(BLOCK_ROWS.is_multiple_of(SLICE_ROWS));
