@@ -57,6 +57,9 @@ pub(super) enum Failure {
     /// A configuration file is bad.
     #[error("{0}")]
     Configuration(String),
+    /// Somebody who is needed is not there.
+    #[error("{0}")]
+    Unavailable(String),
     /// It failed, and this is all there is to say.
     #[error("{0}")]
     Other(String),
@@ -89,6 +92,7 @@ impl Failure {
             Self::Said(exit) => *exit,
             Self::Usage(_) | Self::Target(_) => Exit::Usage,
             Self::Configuration(_) => Exit::Configuration,
+            Self::Unavailable(_) => Exit::Unavailable,
             Self::Attach(error) => of_attach(error),
             Self::Tables(error) => of_tables(error),
             Self::Verdict(error) | Self::Replace(ReplaceError::Verdicts(error)) => {

@@ -23,6 +23,7 @@ mod report;
 mod run;
 pub(crate) mod status;
 mod stop;
+mod top;
 mod train;
 pub(crate) mod verdicts;
 
@@ -73,6 +74,8 @@ enum Command {
     /// Show and check the configuration
     #[command(subcommand)]
     Config(config::Command),
+    /// Watch flows, verdicts and alerts live, and block and lift, over the agent's socket
+    Top(top::Args),
     /// Check what this host has and lacks, and say how to mend it
     Doctor(doctor::Args),
     /// Turn captures into flows, without a live interface
@@ -130,6 +133,7 @@ fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
         Command::NeverBlock(command) => never_block::run(command, pins),
         Command::Status(args) => status::run(args, pins),
         Command::Config(command) => config::run(command),
+        Command::Top(args) => top::run(args),
         Command::Doctor(args) => doctor::run(args, pins),
         Command::Replay(args) => Ok(replay::run(args)?),
         Command::Extract(args) => extract::run(args),
