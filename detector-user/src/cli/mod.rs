@@ -86,7 +86,7 @@ enum Command {
     Train(Box<train::Args>),
     /// Judge a model by tables of labelled flows
     Eval(Box<eval::Args>),
-    /// Import, show, sign and verify models
+    /// Import, show and sign models; keep, promote and roll them back in a registry
     #[command(subcommand)]
     Model(model::Command),
     /// Write man pages

@@ -1,6 +1,7 @@
-//! `detector model`: models of other libraries, what is in a model file, and who made it.
+//! `detector model`: models of other libraries, what is in a model file, who made it, and registries of them.
 
 mod import;
+mod registry;
 mod show;
 mod sign;
 
@@ -18,6 +19,18 @@ pub(super) enum Command {
     Sign(sign::SignArgs),
     /// Check that a model file is whole, and that it was signed with a key
     Verify(sign::VerifyArgs),
+    /// Take a model file into a registry
+    Push(registry::PushArgs),
+    /// List a registry's models, their versions and stages
+    List(registry::ListArgs),
+    /// Tell who was promoted and rolled back, when and why
+    History(registry::HistoryArgs),
+    /// Give a version a stage; in front of production stands a gate
+    Promote(Box<registry::PromoteArgs>),
+    /// Put the version that was in production before back there
+    Rollback(registry::RollbackArgs),
+    /// Tell how two versions differ
+    Diff(registry::DiffArgs),
 }
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
@@ -26,6 +39,12 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
         Command::Show(args) => show::run(args),
         Command::Sign(args) => sign::sign(args),
         Command::Verify(args) => sign::verify(args),
+        Command::Push(args) => registry::push(args),
+        Command::List(args) => registry::list(args),
+        Command::History(args) => registry::history(args),
+        Command::Promote(args) => registry::promote(args),
+        Command::Rollback(args) => registry::rollback(args),
+        Command::Diff(args) => registry::diff(args),
     }
 }
 
