@@ -277,7 +277,7 @@ fn of_tables_at(args: &Args, model: &Ensemble, paths: &[PathBuf]) -> Result<Rowe
     }
     if names.len() > of_model {
         report::note(&format!(
-            "the model does not know {}: whatever it says of such rows is wrong, but that they are attacks",
+            "the model does not know {}: such rows count as attacks, and as decided wrongly; --map LABEL=CLASS makes them another",
             names[of_model..].join(", ")
         ));
     }

@@ -86,6 +86,24 @@ fn every_measure_is_scikit_learns() {
             vec![average.precision, average.recall, average.f1],
             case.macro_average,
         );
+        // scikit-learn's "weighted": its own numbers of the classes, by their support.
+        let support: f64 = case.support.iter().sum();
+        let weighted = |of: &[f64]| -> f64 {
+            of.iter()
+                .zip(case.support)
+                .map(|(x, s)| x * s / support)
+                .sum()
+        };
+        let average = report.weighted_average;
+        is(
+            "weighted",
+            vec![average.precision, average.recall, average.f1],
+            &[
+                weighted(case.precision),
+                weighted(case.recall),
+                weighted(case.f1),
+            ],
+        );
         is(
             "confusion",
             report.confusion.weights.concat(),
@@ -267,3 +285,22 @@ const CASES: &[Case] = &[
         calibration_error: 0.3307142930351148,
     },
 ];
+
+/// The points of scikit-learn 1.9's `roc_curve` and `precision_recall_curve` (the latter turned round, without its last point,
+/// which no threshold gives) for the same four rows.
+#[test]
+fn curves_are_scikit_learns() {
+    let rows = [(false, 0.1), (false, 0.4), (true, 0.35), (true, 0.8)];
+    let ranking = Ranking::new(rows.into_iter().map(|(is, score)| (is, score, 1.0)));
+    let roc = [(0.0, 0.0), (0.0, 0.5), (0.5, 0.5), (0.5, 1.0), (1.0, 1.0)];
+    assert_eq!(ranking.roc_curve(1_000), roc);
+    let precision_recall = [(0.5, 1.0), (0.5, 0.5), (1.0, 2.0 / 3.0), (1.0, 0.5)];
+    assert_eq!(ranking.precision_recall_curve(1_000), precision_recall);
+    let many = (0..10_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 31 == 1, n as f32, 1.0));
+    let points = Ranking::new(many).roc_curve(100);
+    assert!(
+        points.len() < 210 && points.last() == Some(&(1.0, 1.0)),
+        "{}",
+        points.len()
+    );
+}

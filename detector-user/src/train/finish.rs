@@ -79,7 +79,8 @@ pub fn finish(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Calibration {
-    /// Isotonic where every class has a thousand rows to fit to, else Platt's.
+    /// Isotonic where every class has a thousand rows to fit to, else Platt's; but none where that makes the log-loss or the
+    /// decisions worse on rows it was not fitted to.
     #[default]
     Auto,
     /// Steps that never fall: true to many rows, coarse with few.
@@ -93,21 +94,86 @@ pub enum Calibration {
 /// Rows of the rarest class from which steps are fine enough.
 const ISOTONIC_ROWS_MIN: usize = 1_000;
 
+/// How much macro-F1 a calibration may cost and yet be chosen: less is chance.
+const F1_SLACK: f64 = 0.002;
+
 impl Calibration {
-    /// What it comes to for rows with these labels.
-    fn chosen(self, labels: &[u16], classes: usize) -> Self {
+    /// The curves of this kind; none where scores stay as they are.
+    fn curves(self, of: Unseen<'_>, classes: usize) -> Vec<Curve> {
+        match self {
+            Self::Isotonic => calibration(of.labels, of.scores, of.weights, classes),
+            Self::Platt => platt(of.labels, of.scores, of.weights, classes),
+            Self::None | Self::Auto => Vec::new(),
+        }
+    }
+
+    /// What it comes to for these rows: where it is left open, the kind that fits halves of them it was not fitted to.
+    fn chosen(self, rows: Unseen<'_>, classes: usize) -> Result<Self, JudgeError> {
         if self != Self::Auto {
-            return self;
+            return Ok(self);
         }
         let mut counts = vec![0_usize; classes];
-        for label in labels {
+        for label in rows.labels {
             counts[usize::from(*label)] += 1;
         }
         let fewest = counts.iter().copied().filter(|count| *count > 0).min();
-        if fewest.unwrap_or(0) >= ISOTONIC_ROWS_MIN {
+        let kind = if fewest.unwrap_or(0) >= ISOTONIC_ROWS_MIN {
             Self::Isotonic
         } else {
             Self::Platt
+        };
+        let halves = [Half::of(rows, classes, 0), Half::of(rows, classes, 1)];
+        let crossed = |kind: Self| -> Result<(f64, f64), JudgeError> {
+            let mut all = Half::default();
+            for (fitted, other) in [(0, 1), (1, 0)] {
+                let curves = kind.curves(halves[fitted].unseen(), classes);
+                let mut scores = halves[other].scores.clone();
+                for row in scores.chunks_mut(classes) {
+                    Curve::calibrate(&curves, row);
+                }
+                all.scores.extend(scores);
+                all.labels.extend(&halves[other].labels);
+                all.weights.extend(&halves[other].weights);
+            }
+            let report = judge(&all.labels, &all.scores, &all.weights, classes, None, &[])?;
+            Ok((report.log_loss, report.macro_average.f1))
+        };
+        let (plain, fitted) = (crossed(Self::None)?, crossed(kind)?);
+        let better = fitted.0 < plain.0 && fitted.1 >= plain.1 - F1_SLACK;
+        Ok(if better { kind } else { Self::None })
+    }
+}
+
+/// Every second row of each class.
+#[derive(Default)]
+struct Half {
+    labels: Vec<u16>,
+    scores: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl Half {
+    fn of(rows: Unseen<'_>, classes: usize, which: usize) -> Self {
+        let mut half = Self::default();
+        let mut seen = vec![0; classes];
+        for (row, &label) in rows.labels.iter().enumerate() {
+            let place = &mut seen[usize::from(label)];
+            *place += 1;
+            if *place % 2 == which {
+                half.labels.push(label);
+                half.weights.push(rows.weights[row]);
+                half.scores
+                    .extend_from_slice(&rows.scores[row * classes..][..classes]);
+            }
+        }
+        half
+    }
+
+    fn unseen(&self) -> Unseen<'_> {
+        Unseen {
+            labels: &self.labels,
+            scores: &self.scores,
+            weights: &self.weights,
         }
     }
 }
@@ -127,12 +193,10 @@ pub fn conclude(
 ) -> Result<(Ensemble, Report), FinishError> {
     let classes = ensemble.classes();
     let rates: Vec<f64> = false_alarm_rates.iter().map(|(_, rate)| *rate).collect();
-    let chosen = calibration.chosen(validation.labels, classes);
-    let (labels, scores, weights) = (validation.labels, validation.scores, validation.weights);
+    let chosen = calibration.chosen(validation, classes)?;
     let curves = match chosen {
-        Calibration::Isotonic => self::calibration(labels, scores, weights, classes),
-        Calibration::Platt => platt(labels, scores, weights, classes),
-        Calibration::None | Calibration::Auto => ensemble.card().calibration.clone(),
+        Calibration::None => ensemble.card().calibration.clone(),
+        kind => kind.curves(validation, classes),
     };
     let judged = |rows: Unseen<'_>| {
         let mut scores = rows.scores.to_vec();

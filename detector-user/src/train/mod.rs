@@ -27,6 +27,8 @@ mod table;
 mod walk_tree;
 
 #[cfg(test)]
+mod learner_tests;
+#[cfg(test)]
 mod tests;
 
 pub use boost::{BoostOptions, Boosted, train_boost};

@@ -53,7 +53,7 @@ pub(super) enum SearchKind {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum CalibrationKind {
-    /// Isotonic with a thousand rows of every class to fit to, else Platt's
+    /// Isotonic with a thousand rows of every class to fit to, else Platt's; none where that does harm
     #[default]
     Auto,
     /// Steps that never fall

@@ -8,7 +8,8 @@ use super::{
     super::{failure::Failure, report},
     args::Args,
     extracted::bar,
-    tables::{failed, held_out, parted, save, tell},
+    tables::{failed, held_out, parted, save},
+    told::{Seconds, tell},
 };
 use crate::{
     dataset::tables::{
@@ -84,7 +85,14 @@ pub(super) fn run(args: &Args, prepared: Prepared, map: &LabelMap) -> Result<(),
     for leak in &leaks {
         report::note(&format!("beware: {leak}"));
     }
-    tell(args, &model, &prepared, judged.as_ref(), refit)
+    tell(
+        args,
+        &model,
+        &prepared,
+        judged.as_ref(),
+        refit,
+        Seconds::default(),
+    )
 }
 
 /// The rows in two classes: harmless and odd; the map that makes them so of other tables; and whether anything is known to be

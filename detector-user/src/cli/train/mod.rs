@@ -5,10 +5,12 @@ mod card;
 mod extracted;
 mod isolation;
 mod tables;
+mod told;
 
 pub(super) use args::{Args, BadRowsKind};
 pub(super) use extracted::tell_counts;
-pub(super) use tables::{counts, of_tables, tell_found};
+pub(super) use tables::of_tables;
+pub(super) use told::{counts, tell_found};
 
 use super::failure::Failure;
 use crate::dataset::{rows::is_extracted, tables::expand};

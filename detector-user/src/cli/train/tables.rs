@@ -1,19 +1,16 @@
 //! A model from any labelled tables: parted, learnt, calibrated, judged on what was held out.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Instant};
 
 use indicatif::ProgressStyle;
 use serde_json::{Value, json};
 
 use super::{
-    super::{
-        failure::Failure,
-        judged,
-        report::{self, Report as Answer},
-    },
+    super::{failure::Failure, report},
     args::{Args, LearnerKind, SplitKind, Weights},
     extracted::{bar, write},
     isolation,
+    told::{Seconds, tell, tell_found},
 };
 use crate::{
     dataset::tables::{
@@ -225,10 +222,15 @@ fn supervised(args: &Args, prepared: &Prepared, map: &LabelMap) -> Result<(), Fa
             .fit(table, rows, validation, &|| progress.inc(1))
             .map_err(failed)
     };
+    let mut seconds = Seconds::default();
+    let begun = Instant::now();
     let (model, again) = fit(&learner, &parts.train, Some((table, &parts.validation)))?;
+    seconds.parts = begun.elapsed().as_secs_f64();
     let (model, report) = held_out(args.calibration.into(), model, prepared, &parts)?;
     let model = if refit {
+        let begun = Instant::now();
         let (of_all, _) = fit(&again, &table.all_rows(), None)?;
+        seconds.all = begun.elapsed().as_secs_f64();
         with_findings(of_all, model.card())?
     } else {
         model
@@ -251,7 +253,7 @@ fn supervised(args: &Args, prepared: &Prepared, map: &LabelMap) -> Result<(), Fa
     for leak in &leaks {
         report::note(&format!("beware: {leak}"));
     }
-    tell(args, &model, prepared, Some(&report), refit)
+    tell(args, &model, prepared, Some(&report), refit, seconds)
 }
 
 /// Rows of a part, scored.
@@ -333,129 +335,4 @@ pub(super) fn save(
     let model = model.with_card(card).map_err(failed)?;
     write(&args.output, &model.to_bytes().map_err(failed)?)?;
     Ok(model)
-}
-
-/// Tells what was found in tables.
-pub(in crate::cli) fn tell_found(prepared: &Prepared) {
-    let counts = &prepared.counts;
-    report::note(&format!(
-        "{} rows read, {} kept; {} duplicates; {} with the features of another class's row; {} values missing, {} infinite, {} absurd, \
-         {} no numbers",
-        grouped(counts.read),
-        grouped(counts.rows),
-        grouped(counts.duplicates),
-        grouped(counts.contradictions),
-        grouped(counts.missing),
-        grouped(counts.infinite),
-        grouped(counts.absurd),
-        grouped(counts.not_numbers)
-    ));
-    for (count, what) in [
-        (counts.bad_rows, "broken rows left out"),
-        (counts.unlabelled, "rows without a label left out"),
-        (counts.unmapped, "rows left out by their label"),
-    ] {
-        if count > 0 {
-            report::note(&format!("{} {what}", grouped(count)));
-        }
-    }
-    for note in &prepared.notes {
-        report::note(note);
-    }
-    if !prepared.left_out.is_empty() {
-        let named: Vec<String> = (prepared.left_out.iter())
-            .map(|(name, reason)| format!("{name} ({reason})"))
-            .collect();
-        report::note(&format!("columns left out: {}", named.join(", ")));
-    }
-    let schema = prepared.table.schema();
-    match prepared.benign {
-        Some(benign) => report::note(&format!(
-            "{} features, {} classes; no attack: {}",
-            schema.features.len(),
-            schema.classes.len(),
-            schema.classes[usize::from(benign)]
-        )),
-        None => report::note(&format!(
-            "{} features, {} classes; none is known to be no attack: name it with --benign",
-            schema.features.len(),
-            schema.classes.len()
-        )),
-    }
-}
-
-/// Tells what became of it, and writes the card and the figures.
-pub(super) fn tell(
-    args: &Args,
-    model: &Ensemble,
-    prepared: &Prepared,
-    report: Option<&Report>,
-    refit: bool,
-) -> Result<(), Failure> {
-    let card = model.card();
-    let rates = FALSE_ALARM_RATES.map(|(_, rate)| rate);
-    let figures = report.map(|report| judged::document(report, &card.classes, &rates));
-    let document = json!({
-        "model": card.name,
-        "version": card.version,
-        "file": args.output,
-        "learner": card.training.get("learner"),
-        "trees": model.trees(),
-        "features": card.features,
-        "counts": counts(prepared),
-        "left_out": prepared.left_out,
-        "training": card.training,
-        "held_out": figures,
-    });
-    if let Some(path) = &args.metrics {
-        let mut bytes = serde_json::to_vec_pretty(&document).map_err(failed)?;
-        bytes.push(b'\n');
-        write(path, &bytes)?;
-    }
-    if let Some(path) = &args.card {
-        write(
-            path,
-            super::card::markdown(model, prepared, report, &args.note).as_bytes(),
-        )?;
-    }
-    let mut out = Answer::new(args.format);
-    if !out.is_table() {
-        return Ok(out.document(&document)?);
-    }
-    if let Some(report) = report {
-        out.line(&format!(
-            "held out: {} rows{}",
-            grouped(report.rows as u64),
-            if refit {
-                "; the model written is made the same way from all rows"
-            } else {
-                ""
-            }
-        ))?;
-        judged::show(&mut out, report, &card.classes, &rates)?;
-    }
-    out.line(&format!(
-        "{}: {} trees",
-        args.output.display(),
-        model.trees()
-    ))?;
-    Ok(())
-}
-
-/// What was found, for programs.
-pub(in crate::cli) fn counts(prepared: &Prepared) -> Value {
-    let counts = &prepared.counts;
-    json!({
-        "read": counts.read,
-        "rows": counts.rows,
-        "duplicates": counts.duplicates,
-        "contradictions": counts.contradictions,
-        "bad_rows": counts.bad_rows,
-        "unlabelled": counts.unlabelled,
-        "unmapped": counts.unmapped,
-        "missing_values": counts.missing,
-        "infinite_values": counts.infinite,
-        "absurd_values": counts.absurd,
-        "not_numbers": counts.not_numbers,
-    })
 }

@@ -235,7 +235,10 @@ impl Gathered {
                 targets.push(Target::Label);
                 continue;
             }
-            let keep = position(&self.wanted.keep, original).is_some();
+            let canonical = roles::cicflowmeter(original).filter(|_| dialect);
+            let name = canonical.unwrap_or(original);
+            let keep = position(&self.wanted.keep, original).is_some()
+                || position(&self.wanted.keep, name).is_some();
             let role = match roles::role(original) {
                 _ if keep => Role::Feature,
                 role => role,
@@ -246,8 +249,6 @@ impl Gathered {
             } else {
                 role.reason().or(beside.then_some("no feature"))
             };
-            let canonical = roles::cicflowmeter(original).filter(|_| dialect);
-            let name = canonical.unwrap_or(original);
             let without = position(&self.wanted.without, name).is_some();
             if let Some(reason) = reason.or(without.then_some("--without")) {
                 self.left_out.insert(original.to_owned(), reason.to_owned());

@@ -7,8 +7,10 @@
 //! A file's kind is told by its first bytes, not by its name. Columns are told apart by [`roles`]; what is done with
 //! labels by [`labels`].
 
+mod classes;
 mod column;
 mod delimited;
+mod encode;
 mod error;
 mod gather;
 pub mod labels;

@@ -1,28 +1,23 @@
 //! From what was gathered to a table: words to numbers, labels to classes, each row once.
 
-use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use serde_json::{Value, json};
 
 use super::{
     Gathered, TablesError,
-    column::{Column, Holds},
+    classes::classes,
+    encode::{encode, encode_for},
     labels::{self, LabelMap},
-    roles,
 };
 use crate::{
     features,
-    model::{CLASSES_MAX, Card},
+    model::Card,
     train::{Schema, Table},
 };
 
-/// Words that a column of categories may have.
-const CATEGORIES_MAX: usize = 256;
 /// Key of the encodings in a card's account of its training.
-const ENCODINGS: &str = "encodings";
+pub(super) const ENCODINGS: &str = "encodings";
 /// Key of the map of labels.
 const LABELS: &str = "label_map";
 /// Key of the harmless class.
@@ -146,25 +141,14 @@ pub fn remembered(card: &Card) -> (LabelMap, Option<String>, Option<String>) {
     (map, text(BENIGN), text(LABEL))
 }
 
-fn encodings_of(card: &Card) -> BTreeMap<String, Vec<String>> {
-    (card.training.get(ENCODINGS))
-        .and_then(|all| serde_json::from_value(all.clone()).ok())
-        .unwrap_or_default()
-}
-
-/// Columns with their names, words already numbers.
-struct Encoded {
-    names: Vec<String>,
-    columns: Vec<Vec<f32>>,
-    encodings: BTreeMap<String, Vec<String>>,
-}
-
 fn make(
     mut gathered: Gathered,
     options: &Options<'_>,
     card: Option<&Card>,
 ) -> Result<Prepared, TablesError> {
-    gathered.check_options()?;
+    if card.is_none() {
+        gathered.check_options()?;
+    }
     let mut counts = Counts {
         read: gathered.rows_read,
         bad_rows: gathered.bad_rows,
@@ -263,227 +247,6 @@ fn make(
         notes,
         label_column: gathered.label_column,
     })
-}
-
-fn count(column: &Column, counts: &mut Counts) {
-    counts.missing += column.found.missing;
-    counts.infinite += column.found.infinite;
-    counts.absurd += column.found.absurd;
-}
-
-fn encode(
-    columns: Vec<Column>,
-    kept: &[String],
-    left_out: &mut BTreeMap<String, String>,
-    counts: &mut Counts,
-    notes: &mut Vec<String>,
-) -> Encoded {
-    let mut encoded = Encoded {
-        names: Vec::new(),
-        columns: Vec::new(),
-        encodings: BTreeMap::new(),
-    };
-    for mut column in columns {
-        let values = match column.holds(CATEGORIES_MAX) {
-            Holds::Nothing(why) => {
-                left_out.insert(column.name, why);
-                continue;
-            }
-            Holds::Numbers if column.numbers.iter().all(|x| x.is_nan()) => {
-                left_out.insert(column.name, "no values".to_owned());
-                continue;
-            }
-            Holds::Numbers if column.is_row_number() && !kept.contains(&column.name) => {
-                left_out.insert(column.name, "it numbers the rows".to_owned());
-                continue;
-            }
-            Holds::Numbers => {
-                counts.not_numbers += column.found.texts;
-                if let Some((place, text)) = &column.found.first_text {
-                    notes.push(format!(
-                        "column {}: {} values are no numbers and count as missing, the first {text:?} in {place}",
-                        column.name, column.found.texts
-                    ));
-                }
-                count(&column, counts);
-                column.numbers
-            }
-            Holds::Words(words, codes) => {
-                count(&column, counts);
-                let mut sorted: Vec<String> = words.iter().map(ToString::to_string).collect();
-                sorted.sort_unstable();
-                let values = numbered(&words, &codes, &sorted);
-                encoded.encodings.insert(column.name.clone(), sorted);
-                values
-            }
-        };
-        encoded.names.push(column.name);
-        encoded.columns.push(values);
-    }
-    encoded
-}
-
-/// Words as their place among `known`, missing where they are not there.
-fn numbered(words: &[Arc<str>], codes: &[u32], known: &[String]) -> Vec<f32> {
-    let place = |word: &Arc<str>| {
-        known
-            .iter()
-            .position(|known| **known == **word)
-            .map_or(f32::NAN, |place| place as f32)
-    };
-    let places: Vec<f32> = words.iter().map(place).collect();
-    let value = |&code: &u32| match code {
-        0 => f32::NAN,
-        code => places[code as usize - 1],
-    };
-    codes.iter().map(value).collect()
-}
-
-fn encode_for(
-    columns: Vec<Column>,
-    card: &Card,
-    rows: usize,
-    allow_missing: bool,
-    counts: &mut Counts,
-    missing_features: &mut Vec<String>,
-) -> Result<Encoded, TablesError> {
-    let mut by_name: HashMap<String, Column> = columns
-        .into_iter()
-        .map(|column| (column.name.clone(), column))
-        .collect();
-    let encodings = encodings_of(card);
-    let absent: Vec<String> = (card.features.iter())
-        .filter(|name| !by_name.contains_key(*name))
-        .cloned()
-        .collect();
-    let dialect = roles::is_cicflowmeter(&card.features);
-    let excused = |name: &String| dialect && roles::is_optional(name);
-    let refused =
-        absent.len() == card.features.len() || !allow_missing && !absent.iter().all(excused);
-    if refused {
-        return Err(TablesError::Features {
-            missing: absent,
-            wanted: card.features.len(),
-        });
-    }
-    *missing_features = absent;
-    let mut values = Vec::with_capacity(card.features.len());
-    for name in &card.features {
-        let Some(mut column) = by_name.remove(name) else {
-            values.push(vec![f32::NAN; rows]);
-            continue;
-        };
-        count(&column, counts);
-        values.push(match (encodings.get(name), column.holds(usize::MAX)) {
-            (Some(known), Holds::Words(words, codes)) => numbered(&words, &codes, known),
-            (Some(_), _) => vec![f32::NAN; rows],
-            (None, _) => {
-                counts.not_numbers += column.found.texts;
-                column.numbers
-            }
-        });
-    }
-    Ok(Encoded {
-        names: card.features.clone(),
-        columns: values,
-        encodings,
-    })
-}
-
-/// The classes, and that of each row.
-struct Classed {
-    names: Vec<String>,
-    of_row: Vec<Option<u16>>,
-    unknown: usize,
-}
-
-fn classes(
-    gathered: &Gathered,
-    options: &Options<'_>,
-    card: Option<&Card>,
-    notes: &mut Vec<String>,
-) -> Result<Classed, TablesError> {
-    let words = &gathered.label_words.all;
-    let spelt = spellings(words, &gathered.labels, notes);
-    let of_word: Vec<Option<String>> = spelt
-        .iter()
-        .map(|label| options.map.class(label).map(str::to_owned))
-        .collect();
-    let mut present = vec![false; words.len()];
-    for label in &gathered.labels {
-        present[*label as usize] = true;
-    }
-    let mut found: Vec<String> = (of_word.iter().zip(&present))
-        .filter(|(_, present)| **present)
-        .filter_map(|(class, _)| class.clone())
-        .collect();
-    labels::sort(&mut found, options.benign);
-    found.dedup();
-    let alike = |known: &[String], class: &str| {
-        let exact = known.iter().position(|known| known == class);
-        exact.or_else(|| {
-            known
-                .iter()
-                .position(|known| known.eq_ignore_ascii_case(class))
-        })
-    };
-    let mut names = card.map_or_else(Vec::new, |card| card.classes.clone());
-    let of_model = names.len();
-    for class in found {
-        if alike(&names[..of_model], &class).is_none() {
-            names.push(class);
-        }
-    }
-    if names.len() > CLASSES_MAX {
-        return Err(TablesError::TooManyClasses {
-            column: gathered.label_column.clone().unwrap_or_default(),
-            found: names.len(),
-            max: CLASSES_MAX,
-        });
-    }
-    let numbers: Vec<Option<u16>> = of_word
-        .iter()
-        .map(|class| alike(&names, class.as_ref()?).map(|place| place as u16))
-        .collect();
-    Ok(Classed {
-        unknown: if card.is_some() {
-            names.len() - of_model
-        } else {
-            0
-        },
-        of_row: gathered
-            .labels
-            .iter()
-            .map(|&word| numbers[word as usize])
-            .collect(),
-        names,
-    })
-}
-
-/// Labels that differ by case alone are one, spelt as most of them are.
-fn spellings(words: &[Arc<str>], labels: &[u32], notes: &mut Vec<String>) -> Vec<String> {
-    let mut counts = vec![0_u64; words.len()];
-    for label in labels {
-        counts[*label as usize] += 1;
-    }
-    let mut best: BTreeMap<String, usize> = BTreeMap::new();
-    for (place, word) in words.iter().enumerate() {
-        let entry = best.entry(word.to_lowercase()).or_insert(place);
-        if counts[place] > counts[*entry] {
-            *entry = place;
-        }
-    }
-    words
-        .iter()
-        .enumerate()
-        .map(|(place, word)| {
-            let spelt = best.get(&word.to_lowercase()).copied().unwrap_or(place);
-            if spelt != place && counts[place] > 0 {
-                notes.push(format!("label {word:?} is taken for {:?}", words[spelt]));
-            }
-            words[spelt].to_string()
-        })
-        .collect()
 }
 
 /// The rows that stay.
