@@ -185,6 +185,7 @@ fn document(
         ),
         ("unknown_classes", json!(&rows.names[model.classes()..])),
         ("missing_features", json!(rows.missing_features)),
+        ("data_fingerprint", json!(rows.table.fingerprint())),
         ("counts", rows.counts.clone()),
         ("report", json!(judged)),
         ("at_thresholds", json!(at_thresholds)),

@@ -83,6 +83,7 @@ pub(super) fn document(judged: &Report, names: &[String], rates: &[f64]) -> Map<
         "log_loss": judged.log_loss,
         "brier": judged.brier,
         "calibration_error": judged.calibration_error,
+        "false_alarm_rate": judged.false_alarm_rate,
         "recall_at_false_alarm_rates": sought.map(at),
         "classes": names,
         "per_class": per_class,

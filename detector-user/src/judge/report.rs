@@ -88,6 +88,8 @@ pub struct Report {
     pub weighted_average: ClassScore,
     /// Share decided rightly.
     pub accuracy: f64,
+    /// Share of the rows of no attack that are decided to be one.
+    pub false_alarm_rate: Option<f64>,
     /// [`Confusion::kappa`].
     pub kappa: Option<f64>,
     /// [`log_loss`], in nats.
@@ -174,6 +176,10 @@ pub fn judge(
         macro_average: confusion.macro_average(),
         weighted_average: confusion.weighted_average(),
         accuracy: confusion.accuracy(),
+        false_alarm_rate: benign
+            .map(|benign| confusion.class(usize::from(benign)))
+            .filter(|benign| benign.support > 0.0)
+            .map(|benign| 1.0 - benign.recall),
         kappa: confusion.kappa(),
         confusion,
         log_loss: log_loss(l, p, w, classes),

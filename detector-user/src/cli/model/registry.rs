@@ -103,7 +103,7 @@ pub(in super::super) struct PromoteArgs {
     #[arg(long, default_value_t = Gate::default().f1_macro_min, value_name = "F1")]
     f1_macro_min: f64,
     /// Least kappa
-    #[arg(long, default_value_t = Gate::default().kappa_min, value_name = "KAPPA")]
+    #[arg(long, default_value_t = Gate::default().kappa_min, value_name = "KAPPA", allow_negative_numbers = true)]
     kappa_min: f64,
     /// Greatest share of benign rows that are found to be an attack
     #[arg(long, default_value_t = Gate::default().false_alarm_rate_max, value_name = "SHARE")]
@@ -285,7 +285,11 @@ pub(super) fn promote(args: &PromoteArgs) -> Result<(), Failure> {
         None => None,
     };
     let running = registry.stages(&args.name)?.production;
-    let production = args.production_figures.as_deref().map(figures).transpose()?;
+    let production = args
+        .production_figures
+        .as_deref()
+        .map(figures)
+        .transpose()?;
     if gated && production.is_none() && running.as_ref().is_some_and(|v| *v != entry.version) {
         return Err(Failure::Usage(format!(
             "{} {} is in production: give what it shows on the same hold-out as --production-figures, or --no-gate",

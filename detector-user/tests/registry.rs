@@ -1,0 +1,105 @@
+//! A registry by its commands: a model is trained, judged, pushed, promoted through the gate, and rolled back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a step that fails is a test that fails"
+)]
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+fn detector(home: &Path, line: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_detector"))
+        .args(line.split_whitespace())
+        .current_dir(home)
+        .env("DETECTOR_MODELS_REGISTRY", home.join("registry"))
+        .output()
+        .unwrap()
+}
+
+fn done(home: &Path, line: &str) -> String {
+    let output = detector(home, line);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{line}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn refused(home: &Path, line: &str, code: i32) -> String {
+    let output = detector(home, line);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{line}: {errors}");
+    errors
+}
+
+/// Rows whose second feature tells attacks from the rest but for a share of them.
+fn table(path: &Path, rows: u32, wrong_of_ten: u32) {
+    let mut text = "Flow Duration,Total Fwd Packet,Label\n".to_owned();
+    for n in 0..rows {
+        let attack = n % 2 == 0;
+        let looks = attack != (n / 2 % 10 < wrong_of_ten);
+        let packets = if looks { 100 + n % 37 } else { n % 31 };
+        let label = if attack { "flood" } else { "BENIGN" };
+        writeln!(text, "{},{packets},{label}", n * 7919 % 1000).unwrap();
+    }
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_model_goes_through_the_gate_or_is_told_why_not() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    table(&home.join("good.csv"), 3_000, 0);
+    table(&home.join("bad.csv"), 3_000, 4);
+    for (version, data) in [("1.0.0", "good"), ("1.1.0", "bad"), ("1.2.0", "good")] {
+        done(
+            home,
+            &format!(
+                "train {data}.csv --label Label --name edge --version {version} --trees 5 --out {version}.bin"
+            ),
+        );
+        let figures = done(
+            home,
+            &format!("eval {version}.bin good.csv --label Label -o json"),
+        );
+        fs::write(home.join(format!("{version}.json")), figures).unwrap();
+        done(home, &format!("model push {version}.bin"));
+    }
+    let unseen = refused(home, "model promote edge 1.0.0", 2);
+    assert!(unseen.contains("--figures"), "{unseen}");
+    done(home, "model promote edge 1.0.0 --figures 1.0.0.json");
+    let alone = refused(home, "model promote edge 1.2.0 --figures 1.2.0.json", 2);
+    assert!(alone.contains("--production-figures"), "{alone}");
+    let worse = refused(
+        home,
+        "model promote edge 1.1.0 --figures 1.1.0.json --production-figures 1.0.0.json \
+         --roc-auc-min 0 --f1-macro-min 0 --kappa-min -1 --false-alarm-rate-max 1",
+        1,
+    );
+    assert!(worse.contains("that of the model in production"), "{worse}");
+    let low = refused(
+        home,
+        "model promote edge 1.2.0 --figures 1.2.0.json --production-figures 1.0.0.json --roc-auc-min 1.5",
+        1,
+    );
+    assert!(low.contains("where 1.5 is the least"), "{low}");
+    let listed = done(home, "model list edge -o json");
+    assert_eq!(
+        listed.matches("\"production\"").count(),
+        1,
+        "nothing else went there: {listed}"
+    );
+    done(
+        home,
+        "model promote edge 1.2.0 --figures 1.2.0.json --production-figures 1.0.0.json --worse-max 0.01",
+    );
+    let back = done(home, "model rollback edge --reason worse");
+    assert!(back.contains("edge 1.0.0"), "{back}");
+    let history = done(home, "model history edge");
+    assert_eq!(history.lines().count(), 4, "{history}");
+    let different = done(home, "model diff edge 1.0.0 1.1.0");
+    assert!(different.contains("data_fingerprint"), "{different}");
+}
