@@ -19,8 +19,6 @@ const BATCHES: [usize; 3] = [1, 64, 1024];
 const PASSES: usize = 5;
 /// Values of a row.
 const FEATURES: usize = 78;
-/// Rows that are scored one by one by what takes milliseconds a call.
-const ROWS_SLOW: usize = 256;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args()
@@ -121,7 +119,10 @@ mod peers {
     use hessboost::model::{BoostedModel, Iterations, ModelFormat};
     use ort::{environment::Environment, session::Session, value::TensorRef};
 
-    use super::{BATCHES, FEATURES, ROWS_SLOW, quickest, tell};
+    use super::{BATCHES, FEATURES, quickest, tell};
+
+    /// Rows that are scored one by one by what takes a millisecond a call.
+    const ROWS_SLOW: usize = 256;
 
     /// Every peer that has the model.
     pub(super) fn measure(

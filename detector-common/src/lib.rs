@@ -14,6 +14,7 @@ pub mod config;
 pub mod counters;
 pub mod doorkeeper;
 pub mod engine;
+pub mod ensemble;
 pub mod event;
 pub mod frame;
 pub mod key;

@@ -10,6 +10,7 @@ use crate::{
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, EVENTS, FATES, Tally},
     doorkeeper::Line,
+    ensemble::RankNode,
     event::{EndedFlow, VerdictHit},
     frame::Malformed,
     key::{Address, FlowKey, HashSeed},
@@ -36,6 +37,7 @@ macro_rules! pod {
 
 pod! {
     Address: 16;
+    RankNode: 2 + 2 + 4;
     FlowKey: 16 + 16 + 2 + 2 + 4;
     HashSeed: 11 * 8;
     Direction: 4 * 8 + 4 * 4 + 2 * 2 + 3 * 4;

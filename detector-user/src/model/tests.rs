@@ -1,5 +1,6 @@
 //! Round trips, refusals, and the walk against a plain one.
 
+mod ranked;
 mod signatures;
 mod sums;
 

@@ -5,7 +5,10 @@ use super::{
     forest::{ForestOptions, TrainError, thread_count, train_forest},
     table::Table,
 };
-use crate::model::{Ensemble, ModelError};
+use crate::model::{Ensemble, ModelError, Scratch};
+
+/// Rows scored at once.
+const ROWS_AT_ONCE: usize = 1024;
 
 /// The probabilities of `rows` of a table: rows × classes. `threads` as in [`ForestOptions`].
 ///
@@ -32,10 +35,18 @@ pub fn predict(
             .zip(probabilities.chunks_mut(share * classes));
         for (rows, probabilities) in shares {
             scope.spawn(move || {
-                let mut values = vec![0.0; table.features()];
-                for (&row, probabilities) in rows.iter().zip(probabilities.chunks_mut(classes)) {
-                    table.row(row as usize, &mut values);
-                    ensemble.score(&values, probabilities);
+                let features = table.features();
+                let mut values = vec![0.0; features * ROWS_AT_ONCE];
+                let mut scratch = Scratch::default();
+                let batches = rows.chunks(ROWS_AT_ONCE);
+                for (rows, probabilities) in
+                    batches.zip(probabilities.chunks_mut(ROWS_AT_ONCE * classes))
+                {
+                    let values = &mut values[..rows.len() * features];
+                    for (&row, values) in rows.iter().zip(values.chunks_exact_mut(features)) {
+                        table.row(row as usize, values);
+                    }
+                    ensemble.score_rows(values, probabilities, &mut scratch);
                 }
             });
         }

@@ -178,12 +178,9 @@ pub fn read(bytes: &[u8], format: Option<Format>, all_trees: bool) -> Result<Imp
 fn recognise(bytes: &[u8]) -> Option<Format> {
     let head = &bytes[..bytes.len().min(4096)];
     let has = |needle: &[u8]| head.windows(needle.len()).any(|window| window == needle);
-    if bytes.starts_with(b"tree\n") || bytes.starts_with(b"tree\r\n") {
-        Some(Format::Lightgbm)
-    } else if looks_like_json(bytes)
-        && (has(b"\"tree_info\"") || has(b"num_tree_per_iteration"))
-        && !has(b"learner")
-    {
+    let is_text = bytes.starts_with(b"tree\n") || bytes.starts_with(b"tree\r\n");
+    let is_dump = looks_like_json(bytes) && has(b"num_tree_per_iteration") && !has(b"learner");
+    if is_text || is_dump {
         Some(Format::Lightgbm)
     } else if bytes.starts_with(b"{") && has(b"learner") {
         Some(Format::Xgboost)

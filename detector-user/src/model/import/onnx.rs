@@ -94,8 +94,9 @@ fn check_surroundings(graph: &Graph, ensemble: &Node) -> Result<(), ImportError>
             .output
             .iter()
             .any(|output| ensemble.input.contains(output));
+        let kind = node.op_type.as_str();
         let known =
-            ENSEMBLES.contains(&node.op_type.as_str()) || HARMLESS.contains(&node.op_type.as_str());
+            ENSEMBLES.contains(&kind) || HARMLESS.contains(&kind) || is_times_one(graph, node);
         if !known && !before {
             return Err(unsupported(
                 format!("its scores pass an operator `{}`", node.op_type),
@@ -104,6 +105,15 @@ fn check_surroundings(graph: &Graph, ensemble: &Node) -> Result<(), ImportError>
         }
     }
     Ok(())
+}
+
+/// Whether a node multiplies by 1, as onnxmltools has LightGBM's scores do.
+fn is_times_one(graph: &Graph, node: &Node) -> bool {
+    let mut constants = node.input.iter().filter_map(|input| graph.constant(input));
+    node.op_type == "Mul"
+        && constants
+            .next()
+            .is_some_and(|factors| factors.iter().all(|factor| *factor == 1.0))
 }
 
 fn floats(node: &Node, name: &str) -> Result<Vec<f32>, ImportError> {
@@ -144,10 +154,14 @@ fn of_classifier(node: &Node, lists: &Lists) -> Result<Scores, ImportError> {
             mirrored: true,
         };
         return match transform {
-            // Weights that are all positive are taken for probabilities, whatever the transform.
-            _ if never_negative && base.len() < 2 && transform != "PROBIT" => {
+            // Weights that are all positive are taken for probabilities.
+            "NONE" if never_negative && base.len() < 2 => {
                 Ok(mirrored(vec![1.0 - of_one, of_one]))
             }
+            "LOGISTIC" if never_negative && base.len() < 2 => Err(unsupported(
+                "its post_transform is LOGISTIC and its weights are all positive, of which runtimes disagree".to_owned(),
+                "import the source library's own file",
+            )),
             "NONE" => Ok(mirrored(vec![-of_one, of_one])),
             "LOGISTIC" => Ok(Scores {
                 post_transform: PostTransform::Logistic,
@@ -172,17 +186,15 @@ fn plain(
     let post_transform = match transform {
         "NONE" => PostTransform::Identity,
         "SOFTMAX" if classes > 1 => PostTransform::Softmax,
-        "LOGISTIC" if classes != 2 => PostTransform::Logistic,
+        "LOGISTIC" if classes > 2 => PostTransform::Logistic,
         other => return Err(cannot_transform(other, classes)),
     };
     if !base.is_empty() && base.len() != classes {
         return Err(malformed("`base_values`", "are not one an output"));
     }
-    // One probability is that of the second of two classes.
-    let one = post_transform == PostTransform::Logistic && classes == 1;
     Ok(Scores {
         post_transform,
-        classes: if one { 2 } else { classes },
+        classes,
         base,
         scale,
         mirrored: false,
@@ -217,20 +229,21 @@ fn cannot_aggregate(name: &str) -> ImportError {
 
 fn of_version_5(node: &Node) -> Result<Scores, ImportError> {
     let targets = usize::try_from(node.integer("n_targets", 0)).unwrap_or(0);
-    let transform = match node.integer("post_transform", 0) {
-        0 => "NONE",
-        1 => "SOFTMAX",
-        2 => "LOGISTIC",
-        3 => "SOFTMAX_ZERO",
-        _ => "PROBIT",
-    };
+    // ONNX numbers SOFTMAX 1 and LOGISTIC 2, ONNX Runtime the other way round.
+    if node.integer("post_transform", 0) != 0 {
+        return Err(unsupported(
+            "its TreeEnsemble has a post_transform, of which ONNX and ONNX Runtime disagree"
+                .to_owned(),
+            "convert it with post_transform NONE",
+        ));
+    }
     let scale = match node.integer("aggregate_function", 1) {
         0 => 1.0 / node.integers("tree_roots").len().max(1) as f32,
         1 => 1.0,
         2 => return Err(cannot_aggregate("MIN")),
         _ => return Err(cannot_aggregate("MAX")),
     };
-    plain(transform, targets, Vec::new(), scale)
+    plain("NONE", targets, Vec::new(), scale)
 }
 
 fn build(
