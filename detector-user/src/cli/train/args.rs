@@ -173,7 +173,7 @@ pub(in crate::cli) struct Args {
     /// Least weight of a leaf; a row weighs 1 on average [default: 1; extracted rows 5]
     #[arg(long, value_name = "WEIGHT", help_heading = "Learning")]
     pub(super) leaf_weight_min: Option<f64>,
-    /// Features that a split chooses among [default: the root of all]
+    /// Features that a split chooses among [default: twice the root of all; of extracted rows the root]
     #[arg(long, value_name = "N", help_heading = "Learning")]
     pub(super) features_per_split: Option<usize>,
     /// Of extracted rows: draw rows rather than groups for each tree

@@ -22,8 +22,9 @@ use crate::{
     model::{Card, Ensemble},
     output::units::grouped,
     train::{
-        BoostOptions, Bootstrap, Calibration, ClassWeights, ForestOptions, Learner, LinfaOptions,
-        Parts, PartsError, SplitBy, Table, Unseen, conclude, leaks, parts, predict, search, smote,
+        BoostOptions, Bootstrap, Calibration, ClassWeights, FeaturesPerSplit, ForestOptions,
+        Learner, LinfaOptions, Parts, PartsError, SplitBy, Table, Unseen, conclude, leaks, parts,
+        predict, search, smote,
     },
 };
 
@@ -132,7 +133,9 @@ pub(super) fn parted(args: &Args, prepared: &Prepared) -> Result<(SplitBy, Parts
     Ok((by, parts))
 }
 
-fn learner(args: &Args) -> Learner {
+/// What was asked for, on so many features. Of tables' features many say the same or nothing, so that twice the root of them
+/// are looked at.
+fn learner(args: &Args, features: usize) -> Learner {
     let class_weights = match args.class_weights {
         Some(Weights::Balanced) => ClassWeights::Balanced,
         Some(Weights::None) | None => ClassWeights::None,
@@ -163,7 +166,10 @@ fn learner(args: &Args) -> Learner {
             trees: args.trees.unwrap_or(100),
             depth_max: args.depth_max.unwrap_or(24),
             leaf_weight_min: args.leaf_weight_min.unwrap_or(1.0),
-            features_per_split: args.features_per_split(),
+            features_per_split: FeaturesPerSplit::Count(
+                args.features_per_split
+                    .unwrap_or(2 * features.isqrt().max(1)),
+            ),
             bootstrap: Bootstrap::Rows,
             class_weights,
             seed: args.seed,
@@ -181,7 +187,7 @@ fn supervised(args: &Args, prepared: &Prepared, map: &LabelMap) -> Result<(), Fa
         )));
     }
     let (by, parts) = parted(args, prepared)?;
-    let mut learner = learner(args);
+    let mut learner = learner(args, table.features());
     let mut searched = Vec::new();
     if let Some(space) = args.search {
         let found = search(
