@@ -30,7 +30,11 @@ fn rules_and_dashboard_speak_of_metrics_that_there_are() {
             }
         }
     }
-    for file in ["prometheus/rules.yaml", "prometheus/rules.test.yaml", "grafana/dashboard.json"] {
+    for file in [
+        "prometheus/rules.yaml",
+        "prometheus/rules.test.yaml",
+        "grafana/dashboard.json",
+    ] {
         let text = fs::read_to_string(format!("{DEPLOY}/{file}")).unwrap();
         let named = metrics_in(&text);
         assert!(named.len() > 5, "{file}");
@@ -44,7 +48,12 @@ fn rules_and_dashboard_speak_of_metrics_that_there_are() {
 
 #[test]
 fn the_rules_fire_when_they_should_and_not_before() {
-    let run = |arguments: &[&str]| Command::new("promtool").current_dir(DEPLOY).args(arguments).output();
+    let run = |arguments: &[&str]| {
+        Command::new("promtool")
+            .current_dir(DEPLOY)
+            .args(arguments)
+            .output()
+    };
     let Ok(output) = run(&["check", "rules", "prometheus/rules.yaml"]) else {
         return needs::skip("needs the program promtool");
     };
@@ -54,23 +63,41 @@ fn the_rules_fire_when_they_should_and_not_before() {
     // Each rule is tried.
     let rules = fs::read_to_string(format!("{DEPLOY}/prometheus/rules.yaml")).unwrap();
     let tests = fs::read_to_string(format!("{DEPLOY}/prometheus/rules.test.yaml")).unwrap();
-    for line in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        assert!(tests.contains(&format!("alertname=\"{line}\"")), "{line} is not tried");
+    for line in rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+    {
+        assert!(
+            tests.contains(&format!("alertname=\"{line}\"")),
+            "{line} is not tried"
+        );
     }
 }
 
 #[test]
 fn the_manifest_asks_for_three_capabilities_and_its_configuration_is_sound() {
     let manifest = fs::read_to_string(format!("{DEPLOY}/kubernetes/detector.yaml")).unwrap();
-    for line in ["drop: [ALL]", "add: [BPF, NET_ADMIN, PERFMON]", "hostNetwork: true", "readOnlyRootFilesystem: true"] {
+    for line in [
+        "drop: [ALL]",
+        "add: [BPF, NET_ADMIN, PERFMON]",
+        "hostNetwork: true",
+        "readOnlyRootFilesystem: true",
+    ] {
         assert!(manifest.contains(line), "{line}");
     }
     let (_, rest) = manifest.split_once("detector.toml: |\n").unwrap();
-    let lines = rest.lines().take_while(|line| line.starts_with("    ") || line.is_empty());
-    let text: String = lines.map(|line| format!("{}\n", line.trim_start())).collect();
+    let lines = rest
+        .lines()
+        .take_while(|line| line.starts_with("    ") || line.is_empty());
+    let text: String = lines
+        .map(|line| format!("{}\n", line.trim_start()))
+        .collect();
     let file = std::env::temp_dir().join(format!("detector-manifest-{}.toml", std::process::id()));
     fs::write(&file, text).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_detector")).args(["config", "check"]).arg(&file).output();
+    let output = Command::new(env!("CARGO_BIN_EXE_detector"))
+        .args(["config", "check"])
+        .arg(&file)
+        .output();
     fs::remove_file(&file).unwrap();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -199,7 +199,10 @@ mod tests {
         let config = resolve("enforce = true\n[decide.victims]\nquiet_s = 3\n", &[]).unwrap();
         assert!(config.config.enforce && config.config.decide.victims.quiet_s == 3);
         let error = refusal("enforce = true\nticks = 3\n", &[]);
-        assert!(error.contains("line 2") && error.contains("ticks"), "{error}");
+        assert!(
+            error.contains("line 2") && error.contains("ticks"),
+            "{error}"
+        );
         let error = refusal("[decide.rules]\nscan = 3\n", &[]);
         assert!(error.contains("scan"), "{error}");
     }
@@ -207,23 +210,53 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_named_with_file_line_key_and_what_is_allowed() {
         for (text, says) in [
-            ("tick_ms = 3", "x.toml, line 1: tick_ms is 3, allowed is 10 to 10000"),
-            ("\n[decide.verdicts]\nttl_s = 0", "line 3: decide.verdicts.ttl_s is 0, allowed is 1 to"),
-            ("[decide.model]\nshare_min = nan", "line 2: decide.model.share_min is nan"),
-            ("[decide.model]\nshare_min = -0.5", "share_min is -0.5, allowed is a number from 0 to 1"),
+            (
+                "tick_ms = 3",
+                "x.toml, line 1: tick_ms is 3, allowed is 10 to 10000",
+            ),
+            (
+                "\n[decide.verdicts]\nttl_s = 0",
+                "line 3: decide.verdicts.ttl_s is 0, allowed is 1 to",
+            ),
+            (
+                "[decide.model]\nshare_min = nan",
+                "line 2: decide.model.share_min is nan",
+            ),
+            (
+                "[decide.model]\nshare_min = -0.5",
+                "share_min is -0.5, allowed is a number from 0 to 1",
+            ),
             ("[decide.victims]\nalways = inf", "always is inf"),
-            ("[decide.model]\nflows = { alert = 9.0, rate_limit = 5.0, drop = 0.0 }",
-             "decide.model.flows.rate_limit is 5.0, allowed is 0 (never), or at least the step before, which is 9"),
-            ("[decide.model]\nflows = { alert = -1.0, rate_limit = 5.0, drop = 0.0 }", "flows.alert is -1.0"),
-            ("[decide.verdicts]\nttl_max_s = 5", "ttl_max_s is 5, allowed is at least decide.verdicts.ttl_s, which is 60"),
-            ("[api]\nlisten = \"here\"", "line 2: api.listen is \"here\", allowed is ADDRESS:PORT"),
-            ("[api]\ntimeout_s = 0", "api.timeout_s is 0, allowed is 1 to 600"),
+            (
+                "[decide.model]\nflows = { alert = 9.0, rate_limit = 5.0, drop = 0.0 }",
+                "decide.model.flows.rate_limit is 5.0, allowed is 0 (never), or at least the step before, which is 9",
+            ),
+            (
+                "[decide.model]\nflows = { alert = -1.0, rate_limit = 5.0, drop = 0.0 }",
+                "flows.alert is -1.0",
+            ),
+            (
+                "[decide.verdicts]\nttl_max_s = 5",
+                "ttl_max_s is 5, allowed is at least decide.verdicts.ttl_s, which is 60",
+            ),
+            (
+                "[api]\nlisten = \"here\"",
+                "line 2: api.listen is \"here\", allowed is ADDRESS:PORT",
+            ),
+            (
+                "[api]\ntimeout_s = 0",
+                "api.timeout_s is 0, allowed is 1 to 600",
+            ),
         ] {
             let error = refusal(text, &[]);
             assert!(error.contains(says), "{text}: {error}");
         }
         // What the type alone forbids is told with its line, too.
-        for text in ["tick_ms = -3", "enforce = 1", "[decide.verdicts]\nttl_s = 1.5"] {
+        for text in [
+            "tick_ms = -3",
+            "enforce = 1",
+            "[decide.verdicts]\nttl_s = 1.5",
+        ] {
             assert!(refusal(text, &[]).contains("line "), "{text}");
         }
     }
@@ -247,8 +280,14 @@ mod tests {
         assert_eq!(resolved.origin("tick_ms"), variable);
         assert_eq!(resolved.origin("stats_s"), Origin::Default);
         let error = refusal("", &[("DETECTOR_TICK_MS", "3")]);
-        assert!(error.contains("environment variable DETECTOR_TICK_MS: tick_ms is 3, allowed is 10"), "{error}");
+        assert!(
+            error.contains("environment variable DETECTOR_TICK_MS: tick_ms is 3, allowed is 10"),
+            "{error}"
+        );
         let error = refusal("", &[("DETECTOR_ENFORCE", "perhaps")]);
-        assert!(error.contains("DETECTOR_ENFORCE") && error.contains("perhaps"), "{error}");
+        assert!(
+            error.contains("DETECTOR_ENFORCE") && error.contains("perhaps"),
+            "{error}"
+        );
     }
 }

@@ -170,7 +170,8 @@ impl LiveAgent {
         if enforce {
             return Ok(0);
         }
-        self.own.lift_all((&self.pins, &mut self.tables, &self.clock))
+        self.own
+            .lift_all((&self.pins, &mut self.tables, &self.clock))
     }
 
     /// One tick, at a time of `CLOCK_MONOTONIC`, ns.

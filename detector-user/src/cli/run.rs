@@ -37,7 +37,10 @@ use crate::{
         sink::{Place, Sink},
     },
     score::{Scorer, ScorerError},
-    serve::{change::{Asked as Wanted, Change, Refused}, published::Topic},
+    serve::{
+        change::{Asked as Wanted, Change, Refused},
+        published::Topic,
+    },
     wire::{
         attach::Request,
         follow::{Follower, Happened, POLL_INTERVAL},
@@ -321,8 +324,13 @@ impl Running<'_> {
         let ticked = self.agent.tick(now_ns);
         self.last_pass = ticked.pass;
         let fares = (self.plane.is_some(), self.late);
-        self.served
-            .publish(&self.agent, &self.config, &ticked, fares, self.sink.as_ref());
+        self.served.publish(
+            &self.agent,
+            &self.config,
+            &ticked,
+            fares,
+            self.sink.as_ref(),
+        );
         let epoch_us = epoch_us(now_ns);
         if let Some(sink) = &self.sink {
             for (flow, reason) in &ticked.flows {
@@ -413,7 +421,9 @@ impl Running<'_> {
 
     fn set_mode(&mut self, enforce: bool) -> Result<String, Refused> {
         let lifted = self.agent.set_enforce(enforce).map_err(|error| {
-            Refused(format!("lifting the agent's verdicts: {error}; no new ones are written"))
+            Refused(format!(
+                "lifting the agent's verdicts: {error}; no new ones are written"
+            ))
         })?;
         self.config.enforce = enforce;
         let done = if enforce {

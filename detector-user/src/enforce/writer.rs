@@ -203,7 +203,10 @@ impl<'a> Writer<'a> {
 
     /// Looks for others of a kind once, at the end: each time would take as many looks
     /// as there are verdicts, squared.
-    pub(super) fn clear_if(&mut self, test: impl Fn(&Verdict) -> bool) -> Result<u32, VerdictError> {
+    pub(super) fn clear_if(
+        &mut self,
+        test: impl Fn(&Verdict) -> bool,
+    ) -> Result<u32, VerdictError> {
         let mut removed = 0;
         let mut result = Ok(());
         for slot in 1..self.tables.verdicts.len() {

@@ -108,10 +108,7 @@ fn sums(named: &Named<Sum>, value: fn(&Sum) -> u64) -> Vec<Series<'static>> {
         .collect()
 }
 
-fn plane<'a>(
-    reading: &'a Reading<'_>,
-    read: fn(&'a Status) -> Vec<Series<'a>>,
-) -> Vec<Series<'a>> {
+fn plane<'a>(reading: &'a Reading<'_>, read: fn(&'a Status) -> Vec<Series<'a>>) -> Vec<Series<'a>> {
     reading.plane.map(read).unwrap_or_default()
 }
 
@@ -129,10 +126,7 @@ fn dropped(status: &Status, value: fn(&Sum) -> u64) -> Vec<Series<'static>> {
         .collect()
 }
 
-fn by_interface(
-    status: &Status,
-    value: fn(&Sum) -> u64,
-) -> Vec<Series<'static>> {
+fn by_interface(status: &Status, value: fn(&Sum) -> u64) -> Vec<Series<'static>> {
     let directions = |one: &InterfaceStatus| {
         let seen = |named: &Named<Sum>| {
             let seen = named.0.iter().find(|(name, _)| *name == "seen");

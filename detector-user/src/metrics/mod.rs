@@ -108,7 +108,11 @@ pub fn reference() -> String {
          | metric | type | labels | meaning |\n|---|---|---|---|\n",
     );
     for one in DEFINITIONS {
-        let labels: Vec<String> = one.labels.iter().map(|label| format!("`{label}`")).collect();
+        let labels: Vec<String> = one
+            .labels
+            .iter()
+            .map(|label| format!("`{label}`"))
+            .collect();
         let kind = match one.kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
@@ -135,7 +139,15 @@ mod tests {
             let total = one.name.ends_with("_total");
             assert_eq!(total, one.kind == Kind::Counter, "{}", one.name);
             for label in one.labels {
-                let forbidden = ["address", "port", "ip", "flow", "pod", "source", "destination"];
+                let forbidden = [
+                    "address",
+                    "port",
+                    "ip",
+                    "flow",
+                    "pod",
+                    "source",
+                    "destination",
+                ];
                 assert!(!forbidden.contains(label), "{}: {label}", one.name);
             }
         }

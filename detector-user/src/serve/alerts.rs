@@ -38,9 +38,15 @@ pub(super) async fn alerts(
     {
         let names = Family::ALL.map(Family::name).join(", ");
         let detail = format!("family is {family:?}, allowed is one of {names}");
-        return Err(Problem::bad_request("no such family", detail, "name one of them"));
+        return Err(Problem::bad_request(
+            "no such family",
+            detail,
+            "name one of them",
+        ));
     }
-    let marked = which.family.map(|family| format!("\"family\":\"{family}\""));
+    let marked = which
+        .family
+        .map(|family| format!("\"family\":\"{family}\""));
     let limit = which.limit.unwrap_or(100).min(ALERTS_KEPT);
     let alerts: Vec<Arc<str>> = shared
         .hub

@@ -100,11 +100,7 @@ impl Scores {
             Arc::new(Float32Array::from(self.score)),
         ];
         for (class, (family, _)) in classes.iter().enumerate() {
-            fields.push(Field::new(
-                format!("p_{family}"),
-                DataType::Float32,
-                false,
-            ));
+            fields.push(Field::new(format!("p_{family}"), DataType::Float32, false));
             let column = self.probabilities.iter().skip(class).step_by(classes.len());
             columns.push(Arc::new(Float32Array::from_iter_values(column.copied())));
         }
@@ -147,7 +143,10 @@ pub(super) async fn batch(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "media-type",
             "rows are not read from this",
-            format!("Content-Type is {:?}", text_of(&headers, header::CONTENT_TYPE)),
+            format!(
+                "Content-Type is {:?}",
+                text_of(&headers, header::CONTENT_TYPE)
+            ),
             Format::ALLOWED,
         )
     })?;

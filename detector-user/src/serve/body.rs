@@ -30,7 +30,11 @@ pub(super) async fn read(body: Body, bytes_max: usize) -> Result<bytes::Bytes, P
             }
             source = cause.source();
         }
-        Problem::bad_request("the body cannot be read", error.to_string(), "send it again")
+        Problem::bad_request(
+            "the body cannot be read",
+            error.to_string(),
+            "send it again",
+        )
     })
 }
 

@@ -79,7 +79,11 @@ where
 
 fn wrong(name: &str, error: &dyn std::fmt::Display) -> Problem {
     let detail = format!("{name}: {error}");
-    Problem::bad_request("a parameter means nothing here", detail, "mend it and ask again")
+    Problem::bad_request(
+        "a parameter means nothing here",
+        detail,
+        "mend it and ask again",
+    )
 }
 
 impl Query {

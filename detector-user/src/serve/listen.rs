@@ -51,7 +51,9 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The TCP address.
-    #[error("listening on {address} (api.listen): {cause}; choose another address and port, or \"off\"")]
+    #[error(
+        "listening on {address} (api.listen): {cause}; choose another address and port, or \"off\""
+    )]
     Tcp {
         /// Which.
         address: String,

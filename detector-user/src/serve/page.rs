@@ -15,7 +15,9 @@ const PAGE: &str = include_str!("page.html");
 static POLICY: LazyLock<String> = LazyLock::new(|| {
     let hash = |element: &str| {
         let (open, close) = (format!("<{element}>"), format!("</{element}>"));
-        let inner = PAGE.split_once(&open).and_then(|(_, rest)| rest.split_once(&close));
+        let inner = PAGE
+            .split_once(&open)
+            .and_then(|(_, rest)| rest.split_once(&close));
         let digest = Sha256::digest(inner.map_or("", |(inner, _)| inner).as_bytes());
         format!("'sha256-{}'", STANDARD.encode(digest))
     };
@@ -41,7 +43,10 @@ mod tests {
     #[test]
     fn the_page_asks_nobody_else_for_anything() {
         assert!(!PAGE.contains("http://") && !PAGE.contains("https://") && !PAGE.contains("src="));
-        assert!(!PAGE.contains("style=") && !PAGE.contains("onclick="), "the policy forbids them");
+        assert!(
+            !PAGE.contains("style=") && !PAGE.contains("onclick="),
+            "the policy forbids them"
+        );
         assert_eq!(PAGE.matches("<script>").count(), 1);
         assert_eq!(PAGE.matches("<style>").count(), 1);
         assert_eq!(POLICY.matches("sha256-").count(), 2);

@@ -118,7 +118,9 @@ impl Slot {
     /// The data plane that is pinned now, which may be another than a moment ago.
     fn open(&mut self) -> Result<&mut Opened, Problem> {
         let pins = Pins::new(&self.root);
-        let inode = fs::metadata(pins.map(map::CONTROL)).ok().map(|pin| pin.ino());
+        let inode = fs::metadata(pins.map(map::CONTROL))
+            .ok()
+            .map(|pin| pin.ino());
         if self.opened.as_ref().map(|opened| opened.inode) != inode {
             self.opened = None;
         }

@@ -45,7 +45,13 @@ impl Problem {
     /// What was sent cannot be read.
     #[must_use]
     pub fn bad_request(title: &str, detail: impl Into<String>, remedy: &str) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, "bad-request", title, detail, remedy)
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "bad-request",
+            title,
+            detail,
+            remedy,
+        )
     }
 
     /// There is no data plane, or it cannot be read.

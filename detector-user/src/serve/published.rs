@@ -10,11 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
 use super::change::Asked;
-use crate::{
-    decide::alert::Alert,
-    metrics::tallies::Tallies,
-    score::Scorer,
-};
+use crate::{decide::alert::Alert, metrics::tallies::Tallies, score::Scorer};
 
 /// Events that wait for the server, at most; those beyond are counted and lost to subscribers (the event log has them).
 const EVENTS_WAITING_MAX: usize = 1024;
@@ -153,7 +149,6 @@ impl Published {
         self.scorer.load().as_ref().map(|scorer| scorer.name())
     }
 }
-
 
 #[cfg(test)]
 mod tests {

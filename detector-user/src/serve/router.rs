@@ -65,7 +65,10 @@ pub(super) fn router(shared: &Arc<Shared>) -> Router {
         )
         .fallback(limits::nowhere)
         .method_not_allowed_fallback(limits::other_method)
-        .layer(middleware::from_fn_with_state(shared.clone(), limits::in_time))
+        .layer(middleware::from_fn_with_state(
+            shared.clone(),
+            limits::in_time,
+        ))
         .with_state(shared.clone())
 }
 

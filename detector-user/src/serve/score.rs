@@ -16,8 +16,13 @@ use crate::{
 };
 
 /// Where each feature stands in a row.
-pub(super) static PLACES: LazyLock<HashMap<&'static str, usize>> =
-    LazyLock::new(|| NAMES.iter().enumerate().map(|(n, name)| (*name, n)).collect());
+pub(super) static PLACES: LazyLock<HashMap<&'static str, usize>> = LazyLock::new(|| {
+    NAMES
+        .iter()
+        .enumerate()
+        .map(|(n, name)| (*name, n))
+        .collect()
+});
 
 /// A row.
 #[derive(Deserialize, ToSchema)]

@@ -7,9 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Shared, access::Access, health, published::AgentView};
-use crate::{
-    cli::status::gather::Status as PlaneStatus, output::Rfc3339, wire::load::unix_ms,
-};
+use crate::{cli::status::gather::Status as PlaneStatus, output::Rfc3339, wire::load::unix_ms};
 
 /// How everything stands.
 #[derive(Serialize, ToSchema)]

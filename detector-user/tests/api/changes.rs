@@ -7,8 +7,7 @@ use crate::{
     stage::{SECONDS, Stage},
 };
 
-const VERDICT: &[u8] =
-    br#"{"address":"10.0.0.7","action":"drop","ttl_s":600,"reason":"by hand"}"#;
+const VERDICT: &[u8] = br#"{"address":"10.0.0.7","action":"drop","ttl_s":600,"reason":"by hand"}"#;
 
 #[test]
 fn tcp_takes_no_change_and_the_socket_does() {
@@ -25,19 +24,34 @@ fn tcp_takes_no_change_and_the_socket_does() {
     ] {
         let answer = stage.send(method, path, "Authorization: Bearer guess\r\n", body);
         assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
-        assert!(answer.json()["remedy"].as_str().unwrap().contains("Unix socket"));
+        assert!(
+            answer.json()["remedy"]
+                .as_str()
+                .unwrap()
+                .contains("Unix socket")
+        );
     }
     let mode = fs::metadata(stage.socket()).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
-    assert_eq!(stage.ask("GET", "/api/v1/status", b"").json()["changes"], "allowed");
+    assert_eq!(
+        stage.ask("GET", "/api/v1/status", b"").json()["changes"],
+        "allowed"
+    );
 
     let added = stage.ask("POST", "/api/v1/verdicts", VERDICT);
     assert_eq!(added.status, 201, "{added:?}");
-    let (slot, listed) = (added.json()["slot"].clone(), stage.get("/api/v1/verdicts").json());
+    let (slot, listed) = (
+        added.json()["slot"].clone(),
+        stage.get("/api/v1/verdicts").json(),
+    );
     assert_eq!(listed["verdicts"][0]["target"], "10.0.0.7");
     let other = format!("/api/v1/verdicts/{slot}?target=10.0.0.8");
     assert_eq!(stage.ask("DELETE", &other, b"").status, 404);
-    let lifted = stage.ask("DELETE", &format!("/api/v1/verdicts/{slot}?target=10.0.0.7"), b"");
+    let lifted = stage.ask(
+        "DELETE",
+        &format!("/api/v1/verdicts/{slot}?target=10.0.0.7"),
+        b"",
+    );
     assert_eq!(lifted.status, 200, "{lifted:?}");
     assert_eq!(stage.get("/api/v1/verdicts").json()["total"], 0);
     for bad in [
@@ -70,12 +84,21 @@ fn the_mode_changes_at_once_and_both_ways() {
     let answer = stage.ask("PUT", "/api/v1/mode", br#"{"mode":"monitor"}"#);
     assert_eq!(answer.status, 200, "{answer:?}");
     assert!(answer.text().contains("1 verdicts lifted"), "{answer:?}");
-    assert!(wait_for(SECONDS, || total() == 1), "the operator's stays: {}", total());
+    assert!(
+        wait_for(SECONDS, || total() == 1),
+        "the operator's stays: {}",
+        total()
+    );
     stage.scan([10, 0, 0, 8]);
     assert!(wait_for(SECONDS, || stage.alerts("scan", "drop").len() == 2));
     assert_eq!(total(), 1);
     // The source that was only told of is acted upon as soon as it goes on.
-    assert_eq!(stage.ask("PUT", "/api/v1/mode", br#"{"mode":"enforce"}"#).status, 200);
+    assert_eq!(
+        stage
+            .ask("PUT", "/api/v1/mode", br#"{"mode":"enforce"}"#)
+            .status,
+        200
+    );
     assert!(wait_for(SECONDS, || {
         stage.scan([10, 0, 0, 8]);
         total() == 2
@@ -104,7 +127,10 @@ fn a_reload_and_a_model_are_taken_or_refused_whole() {
 
     // A hostile model: cut off, flipped bits, absurd counts. The agent goes on with what it has.
     let mut bytes = include_bytes!("../../../models/default/model.bin").to_vec();
-    assert_eq!(stage.ask("POST", "/api/v1/models", &bytes[..1000]).status, 400);
+    assert_eq!(
+        stage.ask("POST", "/api/v1/models", &bytes[..1000]).status,
+        400
+    );
     assert_eq!(stage.ask("POST", "/api/v1/models", b"").status, 400);
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0xff;
@@ -115,6 +141,9 @@ fn a_reload_and_a_model_are_taken_or_refused_whole() {
     let bytes = include_bytes!("../../../models/default/model.bin");
     let answer = stage.ask("POST", "/api/v1/models", bytes);
     assert_eq!(answer.status, 200, "{answer:?}");
-    assert_eq!(stage.ask("POST", "/api/v1/models/rollback", b"").status, 200);
+    assert_eq!(
+        stage.ask("POST", "/api/v1/models/rollback", b"").status,
+        200
+    );
     assert!(model().is_string());
 }

@@ -5,24 +5,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    lab::wait_for,
-    stage::Stage,
-};
+use crate::{lab::wait_for, stage::Stage};
 
 /// A server that shuts slow heads out, and never-reading followers, does so within this.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn slow_heads_and_followers_who_never_read_are_dropped_and_others_are_served() {
-    let Some(stage) = Stage::new(&["--enforce", "--no-model"], "connections_max = 24\nfollowers_max = 2") else {
+    let Some(stage) = Stage::new(
+        &["--enforce", "--no-model"],
+        "connections_max = 24\nfollowers_max = 2",
+    ) else {
         return;
     };
     let begun = Instant::now();
     // Heads that never end, fewer than there are places.
     let mut slow: Vec<_> = (0..12).map(|_| stage.tcp()).collect();
     for stream in &mut slow {
-        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: loc").unwrap();
+        stream
+            .write_all(b"GET /livez HTTP/1.1\r\nHost: loc")
+            .unwrap();
     }
     // A WebSocket that never reads.
     let mut silent = stage.tcp();
@@ -37,7 +39,8 @@ fn slow_heads_and_followers_who_never_read_are_dropped_and_others_are_served() {
     assert_eq!(&head, b"HTTP/1.1 101");
     // And one by server-sent events; a third finds no place.
     let mut deaf = stage.tcp();
-    deaf.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    deaf.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .unwrap();
     let followers = || stage.metric("detector_api_followers ");
     assert!(wait_for(PATIENCE, || followers() == 2.0));
     assert_eq!(stage.get("/api/v1/events").status, 503);
@@ -55,10 +58,21 @@ fn slow_heads_and_followers_who_never_read_are_dropped_and_others_are_served() {
         let _ = stream.read_to_end(&mut rest);
     }
     assert!(begun.elapsed() < PATIENCE, "slow heads were kept");
-    assert!(wait_for(PATIENCE, || followers() <= 1.0), "the WebSocket was kept");
-    assert_eq!(stage.metric("detector_late_ticks_total "), 0.0, "{}", stage.log());
+    assert!(
+        wait_for(PATIENCE, || followers() <= 1.0),
+        "the WebSocket was kept"
+    );
+    assert_eq!(
+        stage.metric("detector_late_ticks_total "),
+        0.0,
+        "{}",
+        stage.log()
+    );
     drop(deaf);
-    assert!(wait_for(PATIENCE, || followers() == 0.0), "who is gone was kept");
+    assert!(
+        wait_for(PATIENCE, || followers() == 0.0),
+        "who is gone was kept"
+    );
 }
 
 #[test]
@@ -68,7 +82,13 @@ fn two_agents_share_no_socket_and_a_taken_port_ends_none() {
     };
     let output = stage.server.within(|| {
         std::process::Command::new("timeout")
-            .args(["-s", "TERM", "2", env!("CARGO_BIN_EXE_detector"), "--pin-dir"])
+            .args([
+                "-s",
+                "TERM",
+                "2",
+                env!("CARGO_BIN_EXE_detector"),
+                "--pin-dir",
+            ])
             .arg(stage.pins())
             .args(["run", "-i", "vb", "--no-model", "--config"])
             .arg(stage.config())

@@ -5,12 +5,13 @@
     reason = "a step that fails is a test that fails"
 )]
 
-#[path = "../lab/mod.rs"]
-mod lab;
 mod changes;
 mod hostile;
+#[path = "../lab/mod.rs"]
+mod lab;
 mod page;
 mod reads;
 mod scoring;
 mod stage;
 mod tls;
+mod top;

@@ -16,16 +16,28 @@ const PICTURE: &str = "DETECTOR_TEST_PICTURE";
 fn browser(stage: &Stage, arguments: &[&str]) -> Option<String> {
     let output = stage.server.within(|| {
         Command::new("timeout")
-            .args(["60", "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
+            .args([
+                "60",
+                "chromium",
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+            ])
             .arg("--disable-dev-shm-usage")
-            .arg(format!("--user-data-dir={}", stage.folder.join("browser").display()))
+            .arg(format!(
+                "--user-data-dir={}",
+                stage.folder.join("browser").display()
+            ))
             // The page never stops asking: it is looked at after so much of its own time.
             .args(["--virtual-time-budget=6000", "--window-size=1400,1500"])
             .args(arguments)
             .arg("http://127.0.0.1:9190/#poll")
             .output()
     });
-    let output = output.ok().filter(|output| output.status.code() != Some(127))?;
+    let output = output
+        .ok()
+        .filter(|output| output.status.code() != Some(127))?;
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -35,14 +47,18 @@ fn fields(page: &str, attribute: &str) -> Vec<(String, String)> {
         let (_, rest) = element.split_once(&format!("{name}=\""))?;
         Some(rest.split('"').next()?.to_owned())
     };
-    let elements = page.split('<').filter(|element| element.contains(attribute));
+    let elements = page
+        .split('<')
+        .filter(|element| element.contains(attribute));
     elements
         .filter_map(|element| Some((value(element, attribute)?, value(element, "data-raw")?)))
         .collect()
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[test]
@@ -87,6 +103,13 @@ fn the_numbers_on_the_page_are_those_of_the_api() {
     if let Ok(picture) = std::env::var(PICTURE) {
         browser(&stage, &[&format!("--screenshot={picture}")]);
         let narrow = picture.replace(".png", "-phone.png");
-        browser(&stage, &[&format!("--screenshot={narrow}"), "--window-size=400,1600", "--force-dark-mode"]);
+        browser(
+            &stage,
+            &[
+                &format!("--screenshot={narrow}"),
+                "--window-size=400,1600",
+                "--force-dark-mode",
+            ],
+        );
     }
 }

@@ -24,7 +24,8 @@ fn an_attack_is_told_by_every_route() {
     assert!(wait_for(SECONDS, || {
         stage.metric("detector_api_followers ") == 1.0
     }));
-    let scans = "detector_alerts_total{family=\"scan\",action=\"drop\",by=\"rule\",severity=\"1\"} ";
+    let scans =
+        "detector_alerts_total{family=\"scan\",action=\"drop\",by=\"rule\",severity=\"1\"} ";
     assert_eq!(stage.metric(scans), 0.0);
 
     stage.scan([10, 0, 0, 9]);
@@ -54,15 +55,23 @@ fn an_attack_is_told_by_every_route() {
     assert_eq!(told["changes"], "refused");
     assert_eq!(told["plane"]["books"]["balance"], "balanced");
     assert_eq!(told["agent"]["denied_sources"], 1);
-    assert_eq!(stage.metric("detector_dropped_packets_total{kind=\"address\"} "), 200.0);
+    assert_eq!(
+        stage.metric("detector_dropped_packets_total{kind=\"address\"} "),
+        200.0
+    );
     assert_eq!(stage.metric("detector_unaccounted_packets "), 0.0);
     assert_eq!(stage.metric("detector_verdicts{kind=\"address\"} "), 1.0);
 
-    let flows = stage.get("/api/v1/flows?sort=packets&limit=3&source=10.0.0.9").json();
+    let flows = stage
+        .get("/api/v1/flows?sort=packets&limit=3&source=10.0.0.9")
+        .json();
     assert_eq!(flows["flows"].as_array().unwrap().len(), 3);
     assert!(flows["matched"].as_u64().unwrap() > 3);
     assert_eq!(flows["flows"][0]["source_address"], "10.0.0.9");
-    assert_eq!(stage.get("/api/v1/flows?source=10.0.0.77").json()["matched"], 0);
+    assert_eq!(
+        stage.get("/api/v1/flows?source=10.0.0.77").json()["matched"],
+        0
+    );
 }
 
 #[test]
@@ -84,15 +93,29 @@ fn what_is_asked_wrongly_is_answered_with_what_why_and_a_remedy() {
     ] {
         let answer = stage.get(path);
         assert_eq!(answer.status, status, "{path}: {answer:?}");
-        assert!(answer.head.contains("application/problem+json"), "{path}: {answer:?}");
+        assert!(
+            answer.head.contains("application/problem+json"),
+            "{path}: {answer:?}"
+        );
         let problem = answer.json();
         for field in ["type", "title", "detail", "remedy"] {
-            assert!(!problem[field].as_str().unwrap().is_empty(), "{path}: {problem}");
+            assert!(
+                !problem[field].as_str().unwrap().is_empty(),
+                "{path}: {problem}"
+            );
         }
-        assert!(problem["detail"].as_str().unwrap().contains(says), "{path}: {problem}");
+        assert!(
+            problem["detail"].as_str().unwrap().contains(says),
+            "{path}: {problem}"
+        );
     }
     let page = stage.get("/");
-    assert!(page.head.contains("content-security-policy: default-src 'none'"), "{}", page.head);
+    assert!(
+        page.head
+            .contains("content-security-policy: default-src 'none'"),
+        "{}",
+        page.head
+    );
     let openapi = stage.get("/openapi.json").json();
     assert!(openapi["paths"]["/api/v1/score"]["post"].is_object());
 }
@@ -111,15 +134,27 @@ fn prometheus_takes_the_metrics_as_they_are() {
     let Ok(mut promtool) = command.spawn() else {
         return skip("needs the program promtool");
     };
-    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    promtool
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(metrics.as_bytes())
+        .unwrap();
     let output = promtool.wait_with_output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
     assert!(output.status.success() && said.trim().is_empty(), "{said}");
     // Each series of the reference is there.
     for line in include_str!("../../../docs/metrics.md").lines() {
         if let Some(name) = line.strip_prefix("| `") {
             let name = name.split('`').next().unwrap();
-            assert!(metrics.contains(&format!("# TYPE {name} ")), "{name} is not served");
+            assert!(
+                metrics.contains(&format!("# TYPE {name} ")),
+                "{name} is not served"
+            );
         }
     }
     for forbidden in ["10.0.0.", "127.0.0.1"] {

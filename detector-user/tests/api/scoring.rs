@@ -18,7 +18,8 @@ fn batch() -> RecordBatch {
         let values = (0..ROWS).map(|row| ((row * 7919 + n * 104_729) % 1000) as f32);
         Arc::new(Float32Array::from_iter_values(values))
     };
-    RecordBatch::try_from_iter(NAMES.iter().enumerate().map(|(n, name)| (*name, column(n)))).unwrap()
+    RecordBatch::try_from_iter(NAMES.iter().enumerate().map(|(n, name)| (*name, column(n))))
+        .unwrap()
 }
 
 fn csv(batch: &RecordBatch) -> String {
@@ -74,12 +75,17 @@ fn rows_score_the_same_in_every_format() {
         })
         .collect();
     let one = serde_json::json!({ "features": row }).to_string();
-    let one = stage.send("POST", "/api/v1/score", "", one.as_bytes()).json();
+    let one = stage
+        .send("POST", "/api/v1/score", "", one.as_bytes())
+        .json();
     assert_eq!(one["family"], wanted["scores"][5]["family"]);
     assert_eq!(one["score"], wanted["scores"][5]["score"]);
     assert_eq!(one["missing"], 0);
     let many = format!("[{}]", serde_json::Value::from(row));
-    assert_eq!(post("application/json", many.as_bytes(), "*/*").json()["scores"][0], wanted["scores"][5]);
+    assert_eq!(
+        post("application/json", many.as_bytes(), "*/*").json()["scores"][0],
+        wanted["scores"][5]
+    );
     // Arrow comes back where it is asked for.
     let stream = "application/vnd.apache.arrow.stream";
     let answer = post(stream, &arrow, stream);

@@ -5,10 +5,7 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{
-    lab::skip,
-    stage::Stage,
-};
+use crate::{lab::skip, stage::Stage};
 
 const TOKEN: &str = "a-token-that-nobody-guesses-4711";
 
@@ -29,7 +26,14 @@ fn tls_and_the_token_open_tcp_for_changes() {
     let folder = std::env::temp_dir().join(format!("detector-api-tls-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+        ])
         .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
         .arg(folder.join("key.pem"))
@@ -88,7 +92,9 @@ fn tls_and_the_token_open_tcp_for_changes() {
     };
     stage.hear("a token is not sent in clear");
     assert_eq!(stage.ask("GET", "/livez", b"").status, 200);
-    let refused = stage.server.within(|| std::net::TcpStream::connect(crate::stage::TCP));
+    let refused = stage
+        .server
+        .within(|| std::net::TcpStream::connect(crate::stage::TCP));
     assert!(refused.is_err());
     fs::remove_dir_all(&folder).unwrap();
 }

@@ -105,17 +105,26 @@ pub const KEYS: &[Key] = &[
     key("decide.victims.sources_min", COUNT),
     key("decide.victims.over_baseline", COUNT),
     key("decide.victims.always", COUNT),
-    key("decide.victims.pass_packets_per_second", Whole(1, 1_000_000_000)),
+    key(
+        "decide.victims.pass_packets_per_second",
+        Whole(1, 1_000_000_000),
+    ),
     key("decide.victims.quiet_packets_per_second", COUNT),
     key("decide.victims.quiet_s", Whole(1, DAY_S)),
     key("decide.victims.signatures_max", Whole(1, 64)),
     key("decide.verdicts.ttl_s", Whole(1, MONTH_S)),
     key("decide.verdicts.ttl_max_s", Whole(1, MONTH_S)),
     key("decide.verdicts.forgive_s", Whole(1, MONTH_S)),
-    key("decide.verdicts.rate_limit_packets_per_second", Whole(1, 1_000_000_000)),
+    key(
+        "decide.verdicts.rate_limit_packets_per_second",
+        Whole(1, 1_000_000_000),
+    ),
     key("decide.budget.served_share_max", SHARE),
     key("decide.budget.served_min", Whole(0, 1_000_000_000)),
-    key("decide.budget.verdicts_per_minute_max", Whole(0, 1_000_000_000)),
+    key(
+        "decide.budget.verdicts_per_minute_max",
+        Whole(0, 1_000_000_000),
+    ),
 ];
 
 impl Range {
@@ -209,7 +218,9 @@ pub fn shown(value: &toml::Value) -> String {
         toml::Value::Table(table) => {
             // A ladder, whose steps stand in their order.
             let order = ["alert", "rate_limit", "drop"];
-            let steps = order.iter().filter_map(|name| Some((name, table.get(*name)?)));
+            let steps = order
+                .iter()
+                .filter_map(|name| Some((name, table.get(*name)?)));
             let steps: Vec<String> = steps
                 .map(|(name, step)| format!("{name} = {}", shown(step)))
                 .collect();

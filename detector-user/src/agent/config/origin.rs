@@ -133,7 +133,10 @@ impl Resolved {
         }
         let verdicts = &self.config.decide.verdicts;
         if verdicts.ttl_max_s < verdicts.ttl_s {
-            let allowed = format!("at least decide.verdicts.ttl_s, which is {}", verdicts.ttl_s);
+            let allowed = format!(
+                "at least decide.verdicts.ttl_s, which is {}",
+                verdicts.ttl_s
+            );
             let found = verdicts.ttl_max_s.to_string();
             return out_of_range("decide.verdicts.ttl_max_s".to_owned(), found, allowed);
         }
@@ -204,7 +207,9 @@ fn default_of(path: &str) -> Option<Value> {
     KEYS.iter()
         .find(|key| key.path == path && matches!(key.range, Range::Ladder(_)))?;
     let table = Value::try_from(Config::default()).ok()?;
-    let found = path.split('.').try_fold(&table, |value, part| value.get(part));
+    let found = path
+        .split('.')
+        .try_fold(&table, |value, part| value.get(part));
     found.cloned()
 }
 

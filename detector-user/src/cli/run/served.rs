@@ -85,7 +85,9 @@ impl Served {
         let tallies = &self.published.tallies;
         tallies.reloads.fetch_add(1, Relaxed);
         match result {
-            Ok(_) => tallies.reloaded_unix_ms.store(unix_ms(SystemTime::now()), Relaxed),
+            Ok(_) => tallies
+                .reloaded_unix_ms
+                .store(unix_ms(SystemTime::now()), Relaxed),
             Err(_) => {
                 tallies.reloads_failed.fetch_add(1, Relaxed);
             }

@@ -37,7 +37,9 @@ impl Look {
             ..Self::default()
         };
         match view {
-            View::Flows => look.flows = client.get(&format!("/api/v1/flows?sort={sort}&limit=500"))?,
+            View::Flows => {
+                look.flows = client.get(&format!("/api/v1/flows?sort={sort}&limit=500"))?
+            }
             View::Verdicts => look.verdicts = client.get("/api/v1/verdicts")?,
             View::Alerts => look.alerts = client.get("/api/v1/alerts?limit=500")?,
         }
@@ -45,7 +47,10 @@ impl Look {
     }
 
     fn number(&self, pointer: &str) -> u64 {
-        self.status.pointer(pointer).and_then(Value::as_u64).unwrap_or(0)
+        self.status
+            .pointer(pointer)
+            .and_then(Value::as_u64)
+            .unwrap_or(0)
     }
 
     /// Packets seen, and dropped by any verdict.
@@ -74,7 +79,11 @@ impl Look {
             format!("; {seen:.0}/s seen, {dropped:.0}/s dropped")
         });
         let mut lines = vec![
-            format!("detector {}  {mode}  model {}", text("/version"), text("/model")),
+            format!(
+                "detector {}  {mode}  model {}",
+                text("/version"),
+                text("/model")
+            ),
             format!(
                 "packets {} seen, {} dropped{rates}",
                 units::grouped(seen),
@@ -116,7 +125,9 @@ impl Look {
         let items = list.as_array().into_iter().flatten();
         items
             .map(|item| (row(item), item.clone()))
-            .filter(|(cells, _)| filter.is_empty() || cells.iter().any(|cell| cell.contains(filter)))
+            .filter(|(cells, _)| {
+                filter.is_empty() || cells.iter().any(|cell| cell.contains(filter))
+            })
             .collect()
     }
 }

@@ -189,12 +189,16 @@ impl Screen {
     }
 
     fn lift(&self) -> Option<Pending> {
-        let chosen = (self.view == View::Verdicts).then(|| self.chosen()).flatten()?;
+        let chosen = (self.view == View::Verdicts)
+            .then(|| self.chosen())
+            .flatten()?;
         let (slot, target) = (chosen["slot"].as_u64()?, chosen["target"].as_str()?);
         let escaped: String = target
             .bytes()
             .map(|byte| match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte).to_string(),
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => {
+                    char::from(byte).to_string()
+                }
                 byte => format!("%{byte:02X}"),
             })
             .collect();
@@ -311,7 +315,14 @@ mod tests {
     fn flows_are_shown_filtered_and_blocked_after_a_question() {
         let mut screen = screen();
         let text = drawn(&mut screen);
-        for part in ["enforcing", "10.0.0.9:4711", "10.0.0.8", "a cable is out", "[flows]", "tcp"] {
+        for part in [
+            "enforcing",
+            "10.0.0.9:4711",
+            "10.0.0.8",
+            "a cable is out",
+            "[flows]",
+            "tcp",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         for key in ['/', '4', '7'] {
@@ -319,7 +330,10 @@ mod tests {
         }
         screen.key(KeyCode::Enter);
         let text = drawn(&mut screen);
-        assert!(text.contains("10.0.0.9:4711") && !text.contains("10.0.0.8"), "{text}");
+        assert!(
+            text.contains("10.0.0.9:4711") && !text.contains("10.0.0.8"),
+            "{text}"
+        );
         screen.key(KeyCode::Down);
         screen.key(KeyCode::Char('b'));
         assert!(drawn(&mut screen).contains("drop all of 10.0.0.9 for 10 min? y"));
@@ -338,13 +352,19 @@ mod tests {
         let mut screen = screen();
         assert!(matches!(screen.key(KeyCode::Tab), Asked::Look));
         let text = drawn(&mut screen);
-        assert!(text.contains("[verdicts]") && !text.contains('\u{1b}'), "{text:?}");
+        assert!(
+            text.contains("[verdicts]") && !text.contains('\u{1b}'),
+            "{text:?}"
+        );
         screen.key(KeyCode::Down);
         screen.key(KeyCode::Char('l'));
         let Asked::Do(pending) = screen.key(KeyCode::Char('y')) else {
             panic!("it is not done");
         };
-        assert_eq!(pending.path, "/api/v1/verdicts/4?target=to%2010.0.0.1%2F32%20udp");
+        assert_eq!(
+            pending.path,
+            "/api/v1/verdicts/4?target=to%2010.0.0.1%2F32%20udp"
+        );
         screen.key(KeyCode::Char('b'));
         assert!(screen.pending.is_none(), "a verdict is no source");
     }
