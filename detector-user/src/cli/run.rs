@@ -1,5 +1,6 @@
 //! `detector run`: the agent.
 
+mod changes;
 mod models;
 mod served;
 
@@ -9,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        mpsc::{Receiver, Sender, channel},
+        mpsc::{Receiver, channel},
     },
     thread,
     time::Duration,
@@ -24,7 +25,7 @@ use super::{
     stop::{Asked, Stop},
 };
 use models::Models;
-use served::{Served, answer_to};
+use served::Served;
 
 use crate::{
     agent::{
@@ -41,10 +42,7 @@ use crate::{
         sink::{self, Sink},
     },
     score::Scorer,
-    serve::{
-        change::{Asked as Wanted, Change, Refused},
-        published::Topic,
-    },
+    serve::published::Topic,
     wire::{
         attach::Request,
         follow::{Follower, Happened, POLL_INTERVAL},
@@ -403,55 +401,6 @@ impl Running<'_> {
         {
             report::complain(&format!("reading who is never to be blocked: {error}"));
         }
-    }
-
-    fn reload(&self, loads: &Sender<Result<Loaded, Failure>>) {
-        // Reading a model may take longer than a tick.
-        let (args, loads) = (self.args.clone(), loads.clone());
-        thread::spawn(move || {
-            let _ = loads.send(args.load());
-        });
-    }
-
-    /// Makes a change that is asked for over the API.
-    fn change(&mut self, wanted: Wanted, loads: &Sender<Result<Loaded, Failure>>) {
-        let outcome = match wanted.change {
-            Change::Reload => {
-                self.served.waits(wanted.answer);
-                return self.reload(loads);
-            }
-            Change::Mode { enforce } => self.set_mode(enforce),
-            Change::Model(scorer) => {
-                let done = self.set_model(scorer);
-                self.probation.begin(monotonic_ns() / 1000);
-                Ok(done)
-            }
-            Change::Rollback => match self.served.former() {
-                Some(scorer) => Ok(self.set_model(scorer)),
-                None => Err(Refused("there is no former model".to_owned())),
-            },
-        };
-        if let Ok(done) = &outcome {
-            report::note(&format!("by the API: {done}"));
-        }
-        answer_to(wanted.answer, outcome);
-    }
-
-    fn set_mode(&mut self, enforce: bool) -> Result<String, Refused> {
-        let lifted = self.agent.set_enforce(enforce).map_err(|error| {
-            Refused(format!(
-                "lifting the agent's verdicts: {error}; no new ones are written"
-            ))
-        })?;
-        self.config.enforce = enforce;
-        let done = if enforce {
-            "enforcing from now on".to_owned()
-        } else {
-            format!("monitoring from now on: nothing new is dropped; {lifted} verdicts lifted")
-        };
-        let event = serde_json::json!({ "mode": if enforce { "enforce" } else { "monitor" } });
-        self.served.published.tell(Topic::Agent, &event.to_string());
-        Ok(done)
     }
 
     fn take(&mut self, loaded: Result<Loaded, Failure>) {

@@ -62,12 +62,12 @@ fn slow_heads_and_followers_who_never_read_are_dropped_and_others_are_served() {
         wait_for(PATIENCE, || followers() <= 1.0),
         "the WebSocket was kept"
     );
-    assert_eq!(
+    // A machine that others use, too, may be late now and then; a loop that clients hold up is so at each tick.
+    let (late, ticks) = (
         stage.metric("detector_late_ticks_total "),
-        0.0,
-        "{}",
-        stage.log()
+        stage.metric("detector_ticks_total "),
     );
+    assert!(late <= ticks / 20.0, "{late} of {ticks} ticks were late");
     drop(deaf);
     assert!(
         wait_for(PATIENCE, || followers() == 0.0),

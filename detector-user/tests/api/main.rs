@@ -14,3 +14,4 @@ mod reads;
 mod scoring;
 mod stage;
 mod tls;
+mod top;
