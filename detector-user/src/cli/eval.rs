@@ -268,7 +268,7 @@ fn of_tables_at(args: &Args, model: &Ensemble, paths: &[PathBuf]) -> Result<Rowe
     let names = table.schema().classes.clone();
     let of_model = card.classes.len();
     let is_known = |label: &u16| usize::from(*label) < of_model;
-    if !table.labels().iter().any(|label| is_known(label)) {
+    if !table.labels().iter().any(is_known) {
         return Err(Failure::Other(format!(
             "no row has a label that the model knows: here are {}, there {}; map the labels to the model's classes with --map LABEL=CLASS",
             names[of_model..].join(", "),
