@@ -118,7 +118,7 @@ def compare(runs, title, learn, judge, label, benign, learners):
     for title_of, options in (("scikit-learn forest, 100", {}), ("scikit-learn forest, 100, balanced", {"class_weight": "balanced"})):
         f1, auc = [], []
         for seed in SEEDS:
-            forest = RandomForestClassifier(100, random_state=seed, n_jobs=-1, **options).fit(a, y)
+            forest = RandomForestClassifier(n_estimators=100, random_state=seed, n_jobs=-1, **options).fit(a, y)
             p = forest.predict_proba(b)
             f1.append(f1_score(truth, names[p.argmax(1)], average="macro"))
             auc.append(roc_auc_score(is_attack, 1 - p[:, list(names).index(str(benign))]))
@@ -130,7 +130,7 @@ def compare(runs, title, learn, judge, label, benign, learners):
         auc.append(runs.judge(model, folder / "judge.parquet", label)["roc_auc"])
     theirs = []
     for seed in SEEDS:
-        forest = IsolationForest(300, random_state=seed).fit(a[y == list(names).index(str(benign))])
+        forest = IsolationForest(n_estimators=300, random_state=seed).fit(a[y == list(names).index(str(benign))])
         theirs.append(roc_auc_score(is_attack, -forest.score_samples(b)))
     gap = np.mean(auc) - np.mean(theirs)
     ISOLATION.append(f"| {title} | {mean(auc)} | {mean(theirs)} | {gap:+.4f} |")
@@ -199,7 +199,7 @@ def times(runs, rows, scikit):
         print(f"| {title} | {took:.2f} | {roc_auc_score(truth, model.predict_proba(b)[:, 1]):.4f} |", flush=True)
     if scikit:
         begin = time.time()
-        model = RandomForestClassifier(100, max_depth=12, n_jobs=-1, random_state=1).fit(a, y)
+        model = RandomForestClassifier(n_estimators=100, max_depth=12, n_jobs=-1, random_state=1).fit(a, y)
         took = time.time() - begin
         print(f"| scikit-learn forest, 100 × depth 12 | {took:.2f} | {roc_auc_score(truth, model.predict_proba(b)[:, 1]):.4f} |", flush=True)
 

@@ -59,7 +59,8 @@ pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
     let options = Options {
         map: &map,
         benign: args.benign.as_deref(),
-        drop_duplicates: !args.keep_duplicates,
+        // How many rows are alike is what an isolation forest goes by.
+        drop_duplicates: !args.keep_duplicates && args.learner != LearnerKind::Isolation,
         allow_missing: false,
     };
     let prepared = prepare(gathered, &options).map_err(of_tables)?;
