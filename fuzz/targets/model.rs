@@ -35,15 +35,24 @@ fuzz_target!(|data: &[u8]| {
         let mut many = vec![0.0; 20 * model.classes()];
         model.score_rows(&rows, &mut many, &mut Scratch::default());
         for of_row in many.chunks(model.classes()) {
-            assert!(of_row.iter().zip(&scores).all(|(a, b)| a.to_bits() == b.to_bits()));
+            assert!(
+                of_row
+                    .iter()
+                    .zip(&scores)
+                    .all(|(a, b)| a.to_bits() == b.to_bits())
+            );
         }
         if let Ok(tables) = model.ranked() {
             let ranked = tables.ensemble();
             let bits: Vec<u32> = row.iter().map(|x| x.to_bits()).collect();
             let mut ranks = vec![0; row.len()];
             let mut sums = vec![0; model.card().sums()];
-            ranked.ranks(&bits, &mut ranks).expect("a rank for every value");
-            ranked.sums(&ranks, &mut sums).expect("a leaf in every tree");
+            ranked
+                .ranks(&bits, &mut ranks)
+                .expect("a rank for every value");
+            ranked
+                .sums(&ranks, &mut sums)
+                .expect("a leaf in every tree");
         }
     }
     let written = model.to_bytes().expect("what was read can be written");

@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::tool;
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 18] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -24,6 +24,11 @@ const PROGRAMS: [(&str, &str); 18] = [
     ("medusa", "medusa"),
     ("slowhttptest", "slowhttptest"),
     ("faketime", "faketime"),
+    ("promtool", "prometheus"),
+    ("chromium", "chromium"),
+    ("openssl", "openssl"),
+    ("setpriv", "util-linux"),
+    ("systemd-analyze", "systemd"),
 ];
 
 /// Installs what is missing, in one go.

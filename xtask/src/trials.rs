@@ -8,6 +8,7 @@ mod agent;
 mod attack;
 mod crowd;
 mod events;
+mod page;
 pub mod scenario;
 mod show;
 mod summary;
@@ -163,6 +164,11 @@ pub fn perform(
     let begin = Instant::now();
     let stop = Stop::hold();
     say(introduction);
+    if let Some(address) = page::listen() {
+        say(&format!(
+            "\nThe agent's own page, while it runs: http://{address}/"
+        ));
+    }
     let mut results = Results::default();
     let done = results.fill(scenarios, repeat, common, &binary, &stop);
     let Results {

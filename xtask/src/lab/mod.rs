@@ -17,7 +17,7 @@
 pub mod clients;
 pub mod craft;
 mod folder;
-mod namespace;
+pub mod namespace;
 pub mod network;
 mod nginx;
 mod packet_socket;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::events::{self, Alert};
+use super::page::Shown;
 use crate::lab::process::Process;
 use crate::lab::stop::Stop;
 use crate::lab::{INTERFACE, Lab};
@@ -32,6 +33,7 @@ pub(super) struct Agent<'a> {
     events: PathBuf,
     /// `None` when it has ended.
     process: Option<Process>,
+    _shown: Shown,
 }
 
 /// A verdict, as `detector verdicts list` tells it.
@@ -53,12 +55,14 @@ impl<'a> Agent<'a> {
             pins: lab.bpf().join("detector"),
             events: lab.folder().join("events.jsonl"),
             process: None,
+            _shown: Shown::new(lab)?,
         };
         // What an agent before told is not this one's.
         let _ = fs::remove_file(&agent.events);
         // The defaults, and not what this host may have configured.
         let configuration = lab.folder().join("detector.toml");
-        fs::write(&configuration, "")?;
+        let socket = lab.folder().join("detector.sock");
+        fs::write(&configuration, format!("[api]\nsocket = {socket:?}\n"))?;
         let mut command = agent.command()?;
         command.args(["run", "-i", INTERFACE, "--enforce"]);
         command.arg("--config").arg(&configuration);
