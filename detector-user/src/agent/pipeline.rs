@@ -8,7 +8,8 @@ use super::shadow::{Comparison, Shadow};
 use crate::{
     decide::{Decider, Found, alert::Decision, family::Family, policy::Policy, sources::Matched},
     enforce::target::{Prefix, Target},
-    features::extractor::Extractor,
+    features::extractor::{Due, Extractor},
+    model::Scratch,
     score::Scorer,
 };
 
@@ -27,12 +28,35 @@ pub struct Counts {
     pub ticks: u64,
 }
 
+/// Rows that are scored at once, and what that takes.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<f32>,
+    probabilities: Vec<f32>,
+    scratch: Scratch,
+}
+
+impl Batch {
+    /// The probabilities of flows' rows, one after the other.
+    fn score(&mut self, scorer: &Scorer, some: &[Due]) -> impl Iterator<Item = &[f32]> {
+        let classes = scorer.families().len();
+        self.rows.clear();
+        for due in some {
+            self.rows.extend_from_slice(&due.row);
+        }
+        self.probabilities.resize(some.len() * classes, 0.0);
+        scorer.probabilities_of_rows(&self.rows, &mut self.probabilities, &mut self.scratch);
+        self.probabilities.chunks_exact(classes)
+    }
+}
+
 /// Features, score and decision.
 pub struct Pipeline {
     extractor: Extractor,
     scorer: Option<Arc<Scorer>>,
     decider: Decider,
     shadow: Option<Shadow>,
+    batch: Batch,
     counts: Counts,
 }
 
@@ -45,6 +69,7 @@ impl Pipeline {
             scorer,
             decider: Decider::new(policy),
             shadow: None,
+            batch: Batch::default(),
             counts: Counts::default(),
         }
     }
@@ -110,20 +135,26 @@ impl Pipeline {
         let (decider, scorer) = (&mut self.decider, self.scorer.as_deref());
         let mut shadow = self.shadow.as_mut();
         let (mut scored, mut attacks) = (0, 0);
-        self.extractor.each(now_us, |due, around, ways| {
-            let found = scorer.and_then(|scorer| {
-                scored += 1;
-                let (family, score) = scorer.find(&due.row)?;
-                attacks += 1;
-                let new = ways.mark_family(due.way, family as u8);
-                Some(Found { family, score, new })
+        let batch = &mut self.batch;
+        self.extractor.each(now_us, |some, around, ways| {
+            let mut probabilities = scorer.map(|scorer| {
+                scored += some.len() as u64;
+                (scorer, batch.score(scorer, some))
             });
-            if let Some(shadow) = &mut shadow {
-                shadow.flow(due, around, ways, found.is_some());
+            for (due, around) in some.iter().zip(around) {
+                let found = probabilities.as_mut().and_then(|(scorer, rows)| {
+                    let (family, score) = scorer.judge(rows.next()?)?;
+                    attacks += 1;
+                    let new = ways.mark_family(due.way, family as u8);
+                    Some(Found { family, score, new })
+                });
+                if let Some(shadow) = &mut shadow {
+                    shadow.flow(due, around, ways, found.is_some());
+                }
+                decider.flow(due, around, found, |family: Family| {
+                    scorer.map_or_else(String::new, |scorer| scorer.explain(&due.row, family))
+                });
             }
-            decider.flow(due, around, found, |family: Family| {
-                scorer.map_or_else(String::new, |scorer| scorer.explain(&due.row, family))
-            });
         });
         let decisions = decider.tick(
             self.extractor.due(),

@@ -77,28 +77,30 @@ impl Stages for Taker<'_> {
         let (flows, next_flow) = (&mut self.flows, &mut *self.next_flow);
         let (known, writer) = (self.known, &mut *self.writer);
         let (result, rows_max) = (&mut self.result, self.rows_per_flow_max);
-        self.extractor.each(now_us, |due, _, _| {
-            let way = due.way as usize;
-            if way >= flows.len() {
-                flows.resize(way + 1, (0, 0));
-            }
-            let flow = &mut flows[way];
-            if due.change.begun {
-                *flow = (0, *next_flow);
-                *next_flow += 1;
-            }
-            flow.0 += 1;
-            let Some((family, group)) = known(due.way, &due.ends) else {
-                return;
-            };
-            if flow.0 <= rows_max && result.is_ok() {
-                let known = Known {
-                    family,
-                    group: &group,
-                    flow: flow.1,
-                    packets: due.change.packets,
+        self.extractor.each(now_us, |some, _, _| {
+            for due in some {
+                let way = due.way as usize;
+                if way >= flows.len() {
+                    flows.resize(way + 1, (0, 0));
+                }
+                let flow = &mut flows[way];
+                if due.change.begun {
+                    *flow = (0, *next_flow);
+                    *next_flow += 1;
+                }
+                flow.0 += 1;
+                let Some((family, group)) = known(due.way, &due.ends) else {
+                    continue;
                 };
-                *result = writer.write(&due.row, known);
+                if flow.0 <= rows_max && result.is_ok() {
+                    let known = Known {
+                        family,
+                        group: &group,
+                        flow: flow.1,
+                        packets: due.change.packets,
+                    };
+                    *result = writer.write(&due.row, known);
+                }
             }
         });
         self.extractor.clear();

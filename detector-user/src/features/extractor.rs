@@ -10,6 +10,8 @@ use super::{
 
 /// Rows that one tick makes at most. What is beyond is counted, and still goes into the hosts' windows.
 pub const ROWS_PER_TICK_MAX: usize = 1 << 15;
+/// Flows that are visited at once, so that they can be scored at once.
+pub const AT_ONCE: usize = 64;
 
 /// A flow at a tick at which it is due.
 #[derive(Clone, Debug)]
@@ -65,12 +67,18 @@ impl Extractor {
         });
     }
 
-    /// Visits the flows that are due at this tick, their rows whole: each sees all that the tick brought.
-    pub fn each(&mut self, now_us: u64, mut visit: impl FnMut(&Due, &Surroundings, &mut Ways)) {
-        for due in &mut self.due {
-            let around = self.hosts.around(&due.ends, now_us);
-            fill_surroundings(&mut due.row, &around);
-            visit(due, &around, &mut self.ways);
+    /// Visits the flows that are due at this tick, some at a time ([`AT_ONCE`] at most), their rows whole: each sees all that
+    /// the tick brought.
+    pub fn each(&mut self, now_us: u64, mut visit: impl FnMut(&[Due], &[Surroundings], &mut Ways)) {
+        let mut around = Vec::with_capacity(AT_ONCE);
+        for some in self.due.chunks_mut(AT_ONCE) {
+            around.clear();
+            for due in &mut *some {
+                let around_it = self.hosts.around(&due.ends, now_us);
+                fill_surroundings(&mut due.row, &around_it);
+                around.push(around_it);
+            }
+            visit(some, &around, &mut self.ways);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::{
     decide::family::Family,
     features::{self, COUNT, Row},
-    model::{Ensemble, ModelError},
+    model::{Ensemble, ModelError, Scratch},
 };
 
 /// The model that is built in, made by `cargo xtask default-model`.
@@ -142,6 +142,20 @@ impl Scorer {
     /// Where there is not one place a class.
     pub fn probabilities(&self, row: &Row, probabilities: &mut [f32]) {
         self.ensemble.score(row, probabilities);
+    }
+
+    /// The same of many rows at once (rows × features, one after the other): rows × classes, to the bit those of
+    /// [`Scorer::probabilities`].
+    ///
+    /// # Panics
+    /// Where there is not one place a class and row.
+    pub fn probabilities_of_rows(
+        &self,
+        rows: &[f32],
+        probabilities: &mut [f32],
+        scratch: &mut Scratch,
+    ) {
+        self.ensemble.score_rows(rows, probabilities, scratch);
     }
 
     /// The classes, each with the probability from which on a row is found to be of it.
