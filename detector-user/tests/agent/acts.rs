@@ -5,13 +5,11 @@ use std::time::Duration;
 use detector_common::packet::tcp;
 use serde_json::Value;
 
-use crate::{
-    lab::{
-        frames::{tcp_frame, v4},
-        raw::Raw,
-        wait_for,
-    },
-    stage::{SECONDS, SERVER, Stage},
+use crate::lab::{
+    agent::{SECONDS, SERVER, Stage},
+    frames::{tcp_frame, v4},
+    raw::Raw,
+    wait_for,
 };
 
 #[test]

@@ -4,9 +4,11 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use detector_user::model::{Card, Ensemble, Tree, TreeNode, feature_hash};
 
-use crate::{
-    lab::{Lab, space::veth, wait_for},
-    stage::{SECONDS, Stage, start},
+use crate::lab::{
+    Lab,
+    agent::{SECONDS, Stage, start},
+    space::veth,
+    wait_for,
 };
 
 /// A sound model, but not for rows of this project.

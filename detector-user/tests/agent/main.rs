@@ -10,4 +10,3 @@ mod faults;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod models;
-mod stage;

@@ -10,9 +10,9 @@ use detector_user::{
 };
 use serde_json::Value;
 
-use crate::{
-    lab::wait_for,
-    stage::{SECONDS, Stage},
+use crate::lab::{
+    agent::{SECONDS, Stage},
+    wait_for,
 };
 
 /// One that finds every flow to be of a family.

@@ -4,34 +4,20 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write},
     net::TcpStream,
+    ops::{Deref, DerefMut},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::Duration,
 };
 
-use detector_common::packet::tcp;
 use serde_json::Value;
 
-use crate::lab::{
-    Lab,
-    frames::{tcp_frame, v4},
-    raw::Raw,
-    space::{Space, veth},
-    wait_for,
-};
+pub use crate::lab::agent::SECONDS;
+use crate::lab::{Lab, agent, wait_for};
 
-pub const SECONDS: Duration = Duration::from_secs(10);
 pub const TCP: &str = "127.0.0.1:9190";
-const SERVER: [u8; 4] = [10, 0, 0, 1];
 
-pub struct Stage {
-    pub attacker: Space,
-    pub server: Space,
-    pub folder: PathBuf,
-    pub agent: Child,
-    lab: Lab,
-}
+/// The agent, with an API.
+pub struct Stage(agent::Stage);
 
 /// An answer.
 #[derive(Debug)]
@@ -54,30 +40,16 @@ impl Answer {
 impl Stage {
     /// Starts the agent with these arguments, and `[api]` as given besides the socket.
     pub fn new(arguments: &[&str], api: &str) -> Option<Self> {
-        let lab = Lab::new(&[])?;
-        let (attacker, server) = (Space::new(), Space::new());
-        veth((&attacker, "va"), (&server, "vb"));
-        let pins = lab.pins().root().to_owned();
-        let folder = std::env::temp_dir().join(format!(
-            "detector-api-{}-{}",
-            std::process::id(),
-            pins.parent()?.file_name()?.to_string_lossy()
-        ));
-        fs::create_dir_all(&folder).unwrap();
-        let socket = folder.join("run/detector.sock");
-        let api = api.replace("FOLDER", &folder.display().to_string());
-        let config = format!("[api]\nsocket = {socket:?}\n{api}\n");
-        fs::write(folder.join("detector.toml"), config).unwrap();
-        let agent = start(&server, &pins, &folder, arguments);
-        let stage = Self {
-            attacker,
-            server,
-            folder,
-            agent,
-            lab,
+        let furnish = |folder: &Path| {
+            let socket = folder.join("run/detector.sock");
+            let api = api.replace("FOLDER", &folder.display().to_string());
+            let file = folder.join("detector.toml");
+            fs::write(&file, format!("[api]\nsocket = {socket:?}\n{api}\n")).unwrap();
+            let config = ["--config".to_owned(), file.display().to_string()];
+            let given = arguments.iter().map(|&word| word.to_owned());
+            config.into_iter().chain(given).collect()
         };
-        stage.hear("ready");
-        Some(stage)
+        Some(Self(agent::Stage::furnished(Lab::new(&[])?, furnish, &[])?))
     }
 
     pub fn socket(&self) -> PathBuf {
@@ -86,20 +58,6 @@ impl Stage {
 
     pub fn config(&self) -> PathBuf {
         self.folder.join("detector.toml")
-    }
-
-    pub fn pins(&self) -> PathBuf {
-        self.lab.pins().root().to_owned()
-    }
-
-    pub fn log(&self) -> String {
-        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    /// Waits until the agent says this.
-    pub fn hear(&self, text: &str) {
-        let heard = wait_for(SECONDS, || self.log().contains(text));
-        assert!(heard, "the agent never said {text:?}:\n{}", self.log());
     }
 
     pub fn tcp(&self) -> TcpStream {
@@ -134,17 +92,6 @@ impl Stage {
         value.trim().parse().unwrap()
     }
 
-    /// One source knocks at many ports, and nobody answers.
-    pub fn scan(&self, source: [u8; 4]) {
-        self.attacker.within(|| {
-            let raw = Raw::sender("va");
-            for port in 1..=200 {
-                let (from, to) = (v4(source, 40_000), v4(SERVER, port));
-                raw.send(&tcp_frame(from, to, tcp::SYN, &[]));
-            }
-        });
-    }
-
     /// The alerts that the API tells of a family and action.
     pub fn alerts(&self, family: &str, action: &str) -> Vec<Value> {
         let all = self.get("/api/v1/alerts").json();
@@ -164,30 +111,18 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
-    fn drop(&mut self) {
-        let _ = self.agent.kill();
-        let _ = self.agent.wait();
-        let _ = fs::remove_dir_all(&self.folder);
+impl Deref for Stage {
+    type Target = agent::Stage;
+
+    fn deref(&self) -> &agent::Stage {
+        &self.0
     }
 }
 
-fn start(server: &Space, pins: &Path, folder: &Path, arguments: &[&str]) -> Child {
-    let log = fs::File::create(folder.join("log")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_detector"));
-    command
-        .arg("--pin-dir")
-        .arg(pins)
-        .args(["run", "-i", "vb", "--flow-slots", "4096"])
-        .args(["--verdict-slots", "64", "--config"])
-        .arg(folder.join("detector.toml"))
-        .arg("--events")
-        .arg(folder.join("eve.json"))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log);
-    server.within(|| command.spawn().unwrap())
+impl DerefMut for Stage {
+    fn deref_mut(&mut self) -> &mut agent::Stage {
+        &mut self.0
+    }
 }
 
 /// One request and its answer.

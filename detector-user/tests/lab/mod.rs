@@ -15,6 +15,7 @@
     reason = "a step that fails is a test that fails"
 )]
 
+pub mod agent;
 pub mod bpf;
 pub mod capture;
 pub mod cast;

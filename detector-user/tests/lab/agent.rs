@@ -10,7 +10,7 @@ use std::{
 use detector_common::packet::tcp;
 use serde_json::Value;
 
-use crate::lab::{
+use super::{
     Lab,
     frames::{tcp_frame, v4},
     raw::Raw,
@@ -38,6 +38,16 @@ impl Stage {
 
     /// Starts the agent with these arguments and variables of the environment.
     pub fn on(lab: Lab, arguments: &[&str], environment: &[(&str, &str)]) -> Option<Self> {
+        let arguments = arguments.iter().map(|&word| word.to_owned()).collect();
+        Self::furnished(lab, |_| arguments, environment)
+    }
+
+    /// The same, with the arguments that come of what was put into its folder.
+    pub fn furnished(
+        lab: Lab,
+        furnish: impl FnOnce(&Path) -> Vec<String>,
+        environment: &[(&str, &str)],
+    ) -> Option<Self> {
         let (attacker, server) = (Space::new(), Space::new());
         veth((&attacker, "va"), (&server, "vb"));
         let pins = lab.pins().root().to_owned();
@@ -47,7 +57,9 @@ impl Stage {
             pins.parent()?.file_name()?.to_string_lossy()
         ));
         fs::create_dir_all(&folder).unwrap();
-        let agent = start(&server, &pins, &folder, arguments, environment);
+        let arguments = furnish(&folder);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let agent = start(&server, &pins, &folder, &arguments, environment);
         let stage = Self {
             attacker,
             server,
