@@ -68,6 +68,13 @@ fn a_model_goes_through_the_gate_or_is_told_why_not() {
         fs::write(home.join(format!("{version}.json")), figures).unwrap();
         done(home, &format!("model push {version}.bin"));
     }
+    let card = done(home, "model card 1.0.0.bin");
+    assert!(card.starts_with("# edge 1.0.0\n"), "{card}");
+    assert!(
+        card.contains("Total Fwd Packet alone tells the classes apart")
+            || card.contains("fwd_packets alone tells the classes apart"),
+        "{card}"
+    );
     let unseen = refused(home, "model promote edge 1.0.0", 2);
     assert!(unseen.contains("--figures"), "{unseen}");
     done(home, "model promote edge 1.0.0 --figures 1.0.0.json");

@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     bins::{BINS, Binned},
     parts::Parts,
     table::Table,
 };
-use crate::dataset::tables::roles;
+use crate::{dataset::tables::roles, model::Card};
 
 /// Mean recall over the classes from which one feature alone decides.
 const DECIDES: f64 = 0.98;
 
 /// A sign.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "leak")]
 pub enum Leak {
     /// Rows that are judged by have the features of rows that were learnt from.
@@ -37,7 +37,7 @@ pub enum Leak {
         /// Which.
         feature: String,
         /// What it says.
-        what: &'static str,
+        what: String,
     },
     /// A feature names a service: what is attacked in one network is not in another.
     Port {
@@ -72,6 +72,14 @@ impl std::fmt::Display for Leak {
     }
 }
 
+/// The signs that were found when a model was made, from its card; `None` where nobody looked.
+#[must_use]
+pub fn leaks_of(card: &Card) -> Option<Vec<Leak>> {
+    let leaks = card.training.get("leaks")?.as_array()?;
+    let read = |leak: &serde_json::Value| Leak::deserialize(leak).ok();
+    Some(leaks.iter().filter_map(read).collect())
+}
+
 /// Looks for signs in the parts of a table.
 #[must_use]
 pub fn leaks(table: &Table, parts: &Parts) -> Vec<Leak> {
@@ -87,7 +95,7 @@ pub fn leaks(table: &Table, parts: &Parts) -> Vec<Leak> {
         if let Some(what) = roles::role(feature).reason() {
             found.push(Leak::Identity {
                 feature: feature.clone(),
-                what,
+                what: what.to_owned(),
             });
         } else if roles::is_port(feature) {
             found.push(Leak::Port {

@@ -279,7 +279,7 @@ fn leaks_are_named() {
     }));
     assert!(found.contains(&Leak::Identity {
         feature: "src_ip".to_owned(),
-        what: "identity"
+        what: "identity".to_owned()
     }));
     let alone = found
         .iter()

@@ -42,7 +42,7 @@ pub use held_out::{FamilyResult, GroupResult, HeldOut, held_out};
 pub use importance::{Importance, importances};
 pub use isolation::{IsolationOptions, train_isolation};
 pub use isotonic::calibration;
-pub use leaks::{Leak, leaks};
+pub use leaks::{Leak, leaks, leaks_of};
 pub use learner::Learner;
 pub use linfa_tree::{LinfaOptions, train_linfa};
 pub use parts::{Parts, PartsError, SplitBy, parts};

@@ -1,5 +1,6 @@
 //! `detector model`: models of other libraries, what is in a model file, who made it, and registries of them.
 
+mod card;
 mod import;
 mod registry;
 mod show;
@@ -15,6 +16,8 @@ pub(super) enum Command {
     Import(Box<import::Args>),
     /// Show what is in a model file
     Show(show::Args),
+    /// Write what a person must know of a model, in Markdown: how it was made, its figures, signs of leaks
+    Card(card::Args),
     /// Sign a model file with an Ed25519 key
     Sign(sign::SignArgs),
     /// Check that a model file is whole, and that it was signed with a key
@@ -37,6 +40,7 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Import(args) => import::run(args),
         Command::Show(args) => show::run(args),
+        Command::Card(args) => card::run(args),
         Command::Sign(args) => sign::sign(args),
         Command::Verify(args) => sign::verify(args),
         Command::Push(args) => registry::push(args),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::{dataset::tables::prepare::Prepared, judge::Report, model::Ensemble};
+use crate::{dataset::tables::prepare::Prepared, judge::Report, model::Ensemble, train::leaks_of};
 
 /// The card: nothing in it is by hand but notes, and nothing by the clock.
 pub(super) fn markdown(
@@ -89,11 +89,7 @@ fn write(
         writeln!(out, "- `{name}`: {reason}")?;
     }
     writeln!(out, "\n## Beware\n")?;
-    match card
-        .training
-        .get("leaks")
-        .and_then(|leaks| leaks.as_array())
-    {
+    match leaks_of(card) {
         Some(leaks) if !leaks.is_empty() => {
             for leak in leaks {
                 writeln!(out, "- {leak}")?;
