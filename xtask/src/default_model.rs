@@ -1,6 +1,6 @@
 //! The model that is built in: from the shared captures, by the detector's own extractor and trainer.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -58,6 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let folder = root.join("models/default");
     let output = args.output.clone().unwrap_or_else(|| folder.clone());
+    fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     let detector = tool::build_detector()?;
     let rows = detector.with_file_name("default-model-rows.parquet");
     tool::run(
