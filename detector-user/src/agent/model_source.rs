@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     model::{PublicKey, SignatureError, verify},
     registry::{Registry, RegistryError, Stages, Store},
-    score::{Scorer, ScorerError},
+    score::{self, Scorer, ScorerError},
 };
 
 /// The configuration's section `models`.
@@ -202,6 +202,30 @@ impl Place {
         };
         shadow.load(&self.keys)
     }
+
+    /// What is new since `seen`, which it brings up to date. What a registry could not hand out is not seen: the next
+    /// look tries it again.
+    fn look(&self, seen: &mut Marks) -> Result<Vec<News>, SourceError> {
+        let marks = self.marks()?;
+        let mut news = Vec::new();
+        if marks.model != seen.model {
+            match self.model() {
+                Err(error @ SourceError::Registry(_)) => return Err(error),
+                model => news.push(News::Model(model)),
+            }
+            seen.model = marks.model;
+        }
+        if marks.shadow != seen.shadow {
+            match self.shadow() {
+                // The model beside it, if there is a new one, is told of first.
+                Err(SourceError::Registry(_)) if !news.is_empty() => return Ok(news),
+                Err(error @ SourceError::Registry(_)) => return Err(error),
+                shadow => news.push(News::Shadow(shadow)),
+            }
+            seen.shadow = marks.shadow;
+        }
+        Ok(news)
+    }
 }
 
 impl Kind {
@@ -237,14 +261,7 @@ impl Kind {
     fn load(&self, keys: &[PublicKey]) -> Result<Option<Arc<Scorer>>, SourceError> {
         let (file, place) = match self {
             Self::BuiltIn => return Ok(Some(Arc::new(Scorer::of(None)?))),
-            Self::File(path) => {
-                let place = path.display().to_string();
-                let file = fs::read(path).map_err(|cause| ScorerError::Read {
-                    path: place.clone(),
-                    cause,
-                })?;
-                (file, place)
-            }
+            Self::File(path) => (score::read(path)?, path.display().to_string()),
             Self::Registry { registry, name, .. } => {
                 let stages = registry.stages(name)?;
                 let Some(version) = self.version(&stages) else {
@@ -291,23 +308,16 @@ pub fn watch(place: Place, mut seen: Marks, every: Duration, wanted: Weak<()>, n
         let mut away = false;
         while wanted.strong_count() > 0 {
             thread::sleep(every);
-            let sent = match place.marks() {
-                Ok(marks) => {
-                    let mut sent = !std::mem::take(&mut away) || news.send(News::Back).is_ok();
-                    if marks.model != seen.model {
-                        sent &= news.send(News::Model(place.model())).is_ok();
-                    }
-                    if marks.shadow != seen.shadow {
-                        sent &= news.send(News::Shadow(place.shadow())).is_ok();
-                    }
-                    seen = marks;
-                    sent
-                }
-                Err(error) => {
-                    std::mem::replace(&mut away, true) || news.send(News::Away(error)).is_ok()
-                }
+            let told = match place.look(&mut seen) {
+                Ok(told) => std::mem::take(&mut away)
+                    .then_some(News::Back)
+                    .into_iter()
+                    .chain(told)
+                    .collect(),
+                Err(error) if !std::mem::replace(&mut away, true) => vec![News::Away(error)],
+                Err(_) => Vec::new(),
             };
-            if !sent {
+            if told.into_iter().any(|told| news.send(told).is_err()) {
                 return;
             }
         }

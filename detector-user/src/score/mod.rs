@@ -101,22 +101,9 @@ impl Scorer {
     /// [`ScorerError`].
     pub fn of(path: Option<&Path>) -> Result<Self, ScorerError> {
         match path {
-            Some(path) => Self::read(path),
+            Some(path) => Self::from_bytes(&read(path)?, &path.display().to_string()),
             None => Self::from_bytes(DEFAULT, "(built in)"),
         }
-    }
-
-    /// Reads a model file.
-    ///
-    /// # Errors
-    /// [`ScorerError`].
-    pub fn read(path: &Path) -> Result<Self, ScorerError> {
-        let name = path.display().to_string();
-        let bytes = fs::read(path).map_err(|cause| ScorerError::Read {
-            path: name.clone(),
-            cause,
-        })?;
-        Self::from_bytes(&bytes, &name)
     }
 
     /// The model's name and version.
@@ -206,6 +193,17 @@ impl Scorer {
             .collect();
         named.join(", ")
     }
+}
+
+/// The bytes of a model file.
+///
+/// # Errors
+/// [`ScorerError::Read`].
+pub fn read(path: &Path) -> Result<Vec<u8>, ScorerError> {
+    fs::read(path).map_err(|cause| ScorerError::Read {
+        path: path.display().to_string(),
+        cause,
+    })
 }
 
 /// A number in few digits.

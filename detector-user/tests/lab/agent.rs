@@ -81,8 +81,17 @@ impl Stage {
 
     /// Waits until the agent says this.
     pub fn hear(&self, text: &str) {
-        let heard = wait_for(SECONDS, || self.log().contains(text));
-        assert!(heard, "the agent never said {text:?}:\n{}", self.log());
+        self.hear_times(text, 1);
+    }
+
+    /// Waits until the agent has said this so often.
+    pub fn hear_times(&self, text: &str, times: usize) {
+        let heard = wait_for(SECONDS, || self.log().matches(text).count() >= times);
+        assert!(
+            heard,
+            "the agent never said {text:?} {times} times:\n{}",
+            self.log()
+        );
     }
 
     pub fn events(&self) -> Vec<Value> {

@@ -36,12 +36,15 @@ impl Models {
     /// What the configuration names; each that cannot be used says why.
     pub(super) fn load(config: &Config) -> Result<Self, SourceError> {
         let place = Place::of(config.model.as_deref(), &config.models)?;
-        // Looked at before it is read: what changes meanwhile is read again. A place that cannot be looked at now is later.
+        // Looked at before it is read: what changes meanwhile is read again, as is what a registry cannot hand out now.
         let marks = place.marks().unwrap_or_default();
+        let (model, shadow) = (place.model(), place.shadow());
+        let unread = matches!(model, Err(SourceError::Registry(_)))
+            || matches!(shadow, Err(SourceError::Registry(_)));
         Ok(Self {
-            scorer: place.model().map(Some),
-            shadow: place.shadow(),
-            place: Some((place, marks)),
+            scorer: model.map(Some),
+            shadow,
+            place: Some((place, if unread { Marks::default() } else { marks })),
         })
     }
 }
@@ -92,7 +95,7 @@ impl Running<'_> {
                     report::complain(&text);
                     self.tell_fault(text);
                 }
-                News::Back => report::note("the models' registry can be reached again"),
+                News::Back => report::note("the models' registry hands out models again"),
             }
         }
     }

@@ -7,10 +7,7 @@ use std::{
 
 use csv::{ByteRecord, ReaderBuilder};
 
-use super::{Gathered, TablesError, column::Cell, open::Bytes};
-
-/// Rows between two signs of life.
-const PROGRESS_ROWS: u64 = 4096;
+use super::{Gathered, TablesError, column::Cell, lines::PROGRESS_ROWS, open::Bytes};
 
 pub(super) fn read(
     path: &Path,

@@ -14,6 +14,7 @@ mod encode;
 mod error;
 mod gather;
 pub mod labels;
+mod lines;
 mod objects;
 mod open;
 mod parquet;

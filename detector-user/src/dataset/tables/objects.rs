@@ -1,6 +1,6 @@
 //! JSON objects: this project's flow logs, Zeek's JSON logs, EVE events of type `flow`.
 
-use std::{collections::HashMap, io::BufRead as _, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use serde_json::{Map, Value};
 
@@ -8,11 +8,9 @@ use super::{
     Gathered, Place, TablesError,
     column::Cell,
     gather::{Own, Target},
+    lines::Lines,
     open::Bytes,
 };
-
-/// Rows between two signs of life.
-const PROGRESS_ROWS: u64 = 4096;
 
 /// Objects of one file. Their members may differ from one to the next.
 struct Reader<'a> {
@@ -24,36 +22,22 @@ struct Reader<'a> {
 
 pub(super) fn read_lines(
     path: &Path,
-    mut bytes: Bytes,
+    bytes: Bytes,
     gathered: &mut Gathered,
     progress: &dyn Fn(u64),
 ) -> Result<(), TablesError> {
     let mut reader = Reader::new(path);
-    let mut line = Vec::new();
-    let mut number = 0;
-    loop {
-        line.clear();
-        let length = bytes
-            .read_until(b'\n', &mut line)
-            .map_err(|error| TablesError::Read {
-                path: path.to_owned(),
-                cause: error.to_string(),
-            })?;
-        if length == 0 {
-            return Ok(());
-        }
-        number += 1;
-        if number % PROGRESS_ROWS == 0 {
-            progress(PROGRESS_ROWS);
-        }
+    let mut lines = Lines::new(path, bytes, progress);
+    while let Some((number, line)) = lines.next()? {
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        match serde_json::from_slice(&line) {
+        match serde_json::from_slice(line) {
             Ok(object) => reader.object(object, number, gathered)?,
             Err(error) => gathered.bad(path, number, &format!("no JSON object: {error}"))?,
         }
     }
+    Ok(())
 }
 
 pub(super) fn read_array(

@@ -1,12 +1,9 @@
 //! Zeek's logs, also those to which labels were added with other separators than the log's own: IoT-23 and some of
 //! Stratosphere's end a line with `tunnel_parents   label   detailed-label`, spaces between them where tabs are due.
 
-use std::{io::BufRead as _, path::Path};
+use std::path::Path;
 
-use super::{Gathered, TablesError, column::Cell, gather::Target, open::Bytes};
-
-/// Rows between two signs of life.
-const PROGRESS_ROWS: u64 = 4096;
+use super::{Gathered, TablesError, column::Cell, gather::Target, lines::Lines, open::Bytes};
 
 /// How a log writes its values.
 struct Log {
@@ -20,7 +17,7 @@ struct Log {
 
 pub(super) fn read(
     path: &Path,
-    mut bytes: Bytes,
+    bytes: Bytes,
     gathered: &mut Gathered,
     progress: &dyn Fn(u64),
 ) -> Result<(), TablesError> {
@@ -31,24 +28,9 @@ pub(super) fn read(
         fields: Vec::new(),
         targets: Vec::new(),
     };
-    let mut raw = Vec::new();
-    let mut number = 0;
-    loop {
-        raw.clear();
-        let length = bytes
-            .read_until(b'\n', &mut raw)
-            .map_err(|error| TablesError::Read {
-                path: path.to_owned(),
-                cause: error.to_string(),
-            })?;
-        if length == 0 {
-            return Ok(());
-        }
-        number += 1;
-        if number % PROGRESS_ROWS == 0 {
-            progress(PROGRESS_ROWS);
-        }
-        let line = String::from_utf8_lossy(&raw);
+    let mut lines = Lines::new(path, bytes, progress);
+    while let Some((number, raw)) = lines.next()? {
+        let line = String::from_utf8_lossy(raw);
         let line = line.trim_end_matches(['\r', '\n']);
         if line.is_empty() {
             continue;
@@ -85,6 +67,7 @@ pub(super) fn read(
             (value != log.unset && value != log.empty).then_some(value)
         })?;
     }
+    Ok(())
 }
 
 impl Log {
