@@ -1,5 +1,5 @@
 //! Scoring of models of other libraries, beside those libraries: `benches/fixtures/syn.sh`, which makes the models, and
-//! then runs `cargo bench -p detector-benches --bench scoring --features peers -- DIRECTORY`. Prints, writes nothing, and
+//! then runs `cargo bench -p detector-benches --bench scoring --features peers -- DIRECTORY [MODEL…]`. Prints, writes nothing, and
 //! fails for nothing being slow.
 //!
 //! Each figure is CPU time of this one thread, ns a row: the quickest of several passes over 20,000 rows in batches of 1,
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
         .skip(1)
         .filter(|a| a != "--bench")
         .collect();
-    let [directory] = &arguments[..] else {
+    let [directory, wanted @ ..] = &arguments[..] else {
         // What `cargo test --benches` passes: measuring is no test.
         println!("scoring: name the directory that benches/fixtures/syn.sh makes");
         return Ok(());
@@ -47,6 +47,9 @@ fn main() -> Result<()> {
         ("forest", "forest.onnx"),
         ("isolation", "isolation.onnx"),
     ] {
+        if !wanted.is_empty() && wanted.iter().all(|wanted| wanted != model) {
+            continue;
+        }
         let bytes = std::fs::read(directory.join(file)).context(file)?;
         let ensemble =
             import::read(&bytes, None, false)?.compile(Naming::default(), None, &bytes)?;

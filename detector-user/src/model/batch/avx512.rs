@@ -1,37 +1,101 @@
-//! Bit-sliced trees with AVX-512: 64 rows a word.
+//! Bit-sliced heads with AVX-512: 64 rows a word.
 
-use std::{arch::x86_64::*, mem::MaybeUninit};
-
-use super::{
-    columns::{BLOCK_ROWS, Columns},
-    sliced::{SLICE_ROWS, Slices, WORDS},
+use std::{
+    arch::{asm, x86_64::*},
+    mem::MaybeUninit,
 };
 
-/// The number of the leaf that each row comes to.
+use super::{
+    columns::{Columns, RankLine},
+    plan::{Slices, WORDS},
+    ranks::TREE_MIN,
+    sliced::SLICE_ROWS,
+};
+
+/// Writes the ranks of a slice's values in a search tree, as [`RankColumn::tree`](super::ranks::RankColumn::tree).
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,bmi1,bmi2")]
+pub(super) fn rank(tree: &[f32], values: &[f32], into: &mut RankLine) {
+    match tree.len() {
+        16 => rank_in::<1>(tree, values, into),
+        32 => rank_in::<2>(tree, values, into),
+        64 => rank_in::<4>(tree, values, into),
+        128 => rank_in::<8>(tree, values, into),
+        _ => rank_in::<16>(tree, values, into),
+    }
+}
+
+/// The same with a search tree of so many registers.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,bmi1,bmi2")]
-fn leaves(tree: Slices<'_>, columns: &Columns, from: usize) -> __m512i {
+fn rank_in<const REGISTERS: usize>(tree: &[f32], values: &[f32], into: &mut RankLine) {
+    let (parts, _) = tree.as_chunks::<TREE_MIN>();
+    let Some(parts) = parts.first_chunk::<REGISTERS>() else {
+        return;
+    };
+    // SAFETY: each reads sixteen values.
+    let load = |values: &[f32; 16]| unsafe { _mm512_loadu_ps(values.as_ptr()) };
+    let parts = parts.each_ref().map(load);
+    let one = _mm512_set1_epi32(1);
+    let step = |place, x, threshold| {
+        // As the walk: NaN is above all.
+        let above = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, threshold);
+        let left = _mm512_add_epi32(place, place);
+        _mm512_mask_add_epi32(left, above, left, one)
+    };
+    // The thresholds at places of two, four and eight registers, by the lowest bits of the places.
+    let of_two = |first, place| _mm512_permutex2var_ps(parts[first], place, parts[first + 1]);
+    let of_four = |first, place| {
+        let is_high = _mm512_test_epi32_mask(place, _mm512_set1_epi32(32));
+        _mm512_mask_blend_ps(is_high, of_two(first, place), of_two(first + 2, place))
+    };
+    let of_eight = |first, place| {
+        let is_high = _mm512_test_epi32_mask(place, _mm512_set1_epi32(64));
+        _mm512_mask_blend_ps(is_high, of_four(first, place), of_four(first + 4, place))
+    };
+    let (values, _) = values.as_chunks::<16>();
+    let (into, _) = into.0.as_chunks_mut::<16>();
+    for (values, into) in values.iter().zip(into) {
+        let x = load(values);
+        let mut place = one;
+        for _ in 0..4 {
+            place = step(place, x, _mm512_permutexvar_ps(place, parts[0]));
+        }
+        if REGISTERS >= 2 {
+            place = step(place, x, _mm512_permutexvar_ps(place, parts[1]));
+        }
+        if REGISTERS >= 4 {
+            place = step(place, x, of_two(2, place));
+        }
+        if REGISTERS >= 8 {
+            place = step(place, x, of_four(4, place));
+        }
+        if REGISTERS >= 16 {
+            place = step(place, x, of_eight(8, place));
+        }
+        let rank = _mm512_sub_epi32(place, _mm512_set1_epi32(16 * REGISTERS as i32));
+        // SAFETY: `into` has sixteen bytes.
+        unsafe { _mm_storeu_si128(into.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(rank)) }
+    }
+}
+
+/// The number of the exit that each row comes to.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,bmi1,bmi2")]
+fn exits_of_slice(tree: Slices<'_>, columns: &Columns, slice: usize) -> __m512i {
     // Not cleared, which would take as long as some twenty nodes: what is read was written before.
     let mut reached = [const { MaybeUninit::<u64>::uninit() }; WORDS];
     reached[0].write(u64::MAX);
-    let values = columns.values();
-    assert!(
-        columns.fits(tree.features) && from + SLICE_ROWS <= BLOCK_ROWS,
-        "columns of another model"
-    );
+    let ranks = columns.ranks(slice, tree.rank_columns);
     let mut child = 1;
     for node in tree.inner {
-        let threshold = _mm512_set1_ps(node.threshold);
-        let column = columns.of_side(node.side.into()) + from;
-        let at_most = |part: usize| {
-            // SAFETY: asserted above: a column for each feature, of `STRIDE` values, of which `from` and the next 64 are
-            // rows. `part` is below 4, and the plan's nodes look at the ensemble's features only.
-            let x = unsafe { _mm512_loadu_ps(values.as_ptr().add(column + 16 * part)) };
-            // As the walk: not so for NaN.
-            u64::from(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(x, threshold)) << (16 * part)
-        };
-        // In general registers: joining mask registers took a fourth longer.
-        let left = at_most(0) | at_most(1) | at_most(2) | at_most(3);
+        let column = columns.rank_column(node.rank_side);
+        // SAFETY: the plan's nodes look at its own columns only, all of which are there. A line has 64 bytes.
+        let ranks = unsafe { _mm512_load_si512(ranks.get_unchecked(column).0.as_ptr().cast()) };
+        let mut left = _mm512_cmple_epu8_mask(ranks, _mm512_set1_epi8(node.rank as i8));
+        // SAFETY: no instruction. In general registers: what follows took longer in mask registers.
+        unsafe {
+            asm!("/* {0} */", inout(reg) left, options(pure, nomem, nostack, preserves_flags))
+        }
         // SAFETY: `Plan::new` numbers nodes breadth first as `Ensemble::checked` found them: fewer than `WORDS`, each
         // after its parent, whose turn has written its word.
         let here = unsafe { reached.get_unchecked(usize::from(node.at)).assume_init() };
@@ -42,31 +106,38 @@ fn leaves(tree: Slices<'_>, columns: &Columns, from: usize) -> __m512i {
         child += 2;
     }
     let one = _mm512_set1_epi8(1);
-    let mut number = _mm512_setzero_si512();
+    // SAFETY: an exit's number is below `WORDS`, and its parent's turn has written its word.
+    let rows = |at: u16| unsafe { reached.get_unchecked(usize::from(at)).assume_init() };
     // Two at a time do not wait for one another.
-    let mut leaves = [_mm512_setzero_si512(); 2];
-    for pair in tree.leaves.chunks(2) {
-        for (leaves, &at) in leaves.iter_mut().zip(pair) {
-            // SAFETY: a leaf's number is below `WORDS`, and its parent's turn has written its word.
-            let rows = unsafe { reached.get_unchecked(usize::from(at)).assume_init() };
-            *leaves = _mm512_mask_mov_epi8(*leaves, rows, number);
-            number = _mm512_add_epi8(number, one);
-        }
+    let (pairs, last) = tree.exits.as_chunks::<2>();
+    let (mut number, mut even, mut odd) = (
+        _mm512_setzero_si512(),
+        _mm512_setzero_si512(),
+        _mm512_setzero_si512(),
+    );
+    for &[a, b] in pairs {
+        even = _mm512_mask_mov_epi8(even, rows(a), number);
+        number = _mm512_add_epi8(number, one);
+        odd = _mm512_mask_mov_epi8(odd, rows(b), number);
+        number = _mm512_add_epi8(number, one);
     }
-    _mm512_or_si512(leaves[0], leaves[1])
+    if let [at] = last {
+        even = _mm512_mask_mov_epi8(even, rows(*at), number);
+    }
+    _mm512_or_si512(even, odd)
 }
 
-/// Writes the number of the leaf that each row comes to.
+/// Writes the number of the exit that each row comes to.
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,bmi1,bmi2")]
-pub(super) fn store_leaves(
+pub(super) fn exits(
     tree: Slices<'_>,
     columns: &Columns,
-    from: usize,
+    slice: usize,
     into: &mut [u8; SLICE_ROWS],
 ) {
-    let leaves = leaves(tree, columns, from);
+    let exits = exits_of_slice(tree, columns, slice);
     // SAFETY: `into` has 64 bytes.
-    unsafe { _mm512_storeu_si512(into.as_mut_ptr().cast(), leaves) }
+    unsafe { _mm512_storeu_si512(into.as_mut_ptr().cast(), exits) }
 }
 
 /// Adds the value of the leaf that each row comes to.
@@ -74,10 +145,10 @@ pub(super) fn store_leaves(
 pub(super) fn add_leaves(
     tree: Slices<'_>,
     columns: &Columns,
-    from: usize,
+    slice: usize,
     sums: &mut [f32; SLICE_ROWS],
 ) {
-    let leaves = leaves(tree, columns, from);
+    let leaves = exits_of_slice(tree, columns, slice);
     let sixteen = [
         _mm512_extracti32x4_epi32::<0>(leaves),
         _mm512_extracti32x4_epi32::<1>(leaves),

@@ -1,14 +1,17 @@
 //! Scoring many rows at once, with the same bits as one by one.
 //!
-//! Trees that are small are gone through bit-sliced, on columns, where the processor has the instructions; larger ones are
-//! walked by several rows in step. Either way each row adds up its leaves in the order of
-//! the trees.
+//! Small trees, and the first levels of large ones, are gone through bit-sliced, on columns, where the processor has the
+//! instructions; the rest is walked by several rows in step. Either way each row adds up its leaves in the order of the
+//! trees.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod columns;
+mod instructions;
+mod plan;
+mod ranks;
 mod sliced;
 mod walk;
 
@@ -16,7 +19,8 @@ mod walk;
 mod tests;
 
 use columns::{BLOCK_ROWS, Columns, Rows};
-pub(super) use sliced::{Instructions, Plan};
+pub(super) use instructions::Instructions;
+pub(super) use plan::Plan;
 
 use super::{calibration::Curve, ensemble::Ensemble};
 
@@ -85,10 +89,10 @@ impl Ensemble {
     fn score_block(&self, plan: &Plan, rows: &[f32], scores: &mut [f32], scratch: &mut Scratch) {
         let classes = self.classes();
         let base = &self.card.summation.base[..];
-        if plan.slices_any() {
-            scratch.columns.fill(rows, self.features());
-        }
         let rows = Rows::new(rows, self.features(), &mut scratch.sides);
+        if plan.slices_any() {
+            scratch.columns.fill(rows, self.features(), plan);
+        }
         let narrow = self.card.node_values() == 1;
         if narrow {
             scratch.sums.resize(self.card.sums() * BLOCK_ROWS, 0.0);

@@ -1,8 +1,9 @@
-//! Large trees: sixteen rows in step through one tree.
+//! Large trees behind their heads: sixteen rows in step through one tree.
 
 use super::{
     columns::{BLOCK_ROWS, Columns, Rows},
-    sliced::{Plan, SLICE_ROWS, TreePlan},
+    plan::Plan,
+    sliced::SLICE_ROWS,
 };
 use crate::model::{ensemble::Ensemble, node::Node};
 
@@ -22,17 +23,18 @@ impl Ensemble {
         let place =
             |tree: usize| tree_sums.get(tree).map_or(0, |&sum| usize::from(sum)) * BLOCK_ROWS;
         for run in plan.runs() {
-            if plan.trees[run.start] == TreePlan::Walked {
+            if plan.trees[run.start].rest > 0 {
                 for tree in run {
                     let sums = &mut sums[place(tree)..][..BLOCK_ROWS];
-                    self.walk_block(tree, rows, |row, at| sums[row] += self.values[at]);
+                    let add = |row: usize, at: usize| sums[row] += self.values[at];
+                    self.walk_block(plan, tree, rows, columns, add);
                 }
                 continue;
             }
             for from in (0..rows.count).step_by(SLICE_ROWS) {
                 for tree in run.clone() {
                     let sums = &mut sums[place(tree) + from..][..SLICE_ROWS];
-                    plan.add_leaves(tree, columns, from, sums);
+                    plan.add_leaves(tree, columns, from / SLICE_ROWS, sums);
                 }
             }
         }
@@ -47,76 +49,98 @@ impl Ensemble {
         sums: &mut [f32],
     ) {
         let width = self.card.node_values();
+        if width == 2 {
+            // Two classes are the common case, worth a loop without a loop in it.
+            let ((sums, _), (values, _)) =
+                (sums.as_chunks_mut::<2>(), self.values.as_chunks::<2>());
+            for tree in 0..self.trees() {
+                self.walk_block(plan, tree, rows, columns, |row, at| {
+                    let [a, b] = values[at];
+                    sums[row][0] += a;
+                    sums[row][1] += b;
+                });
+            }
+            return;
+        }
         let mut add = |row: usize, at: usize| {
             let sums = &mut sums[row * width..][..width];
             for (sum, value) in sums.iter_mut().zip(&self.values[at * width..][..width]) {
                 *sum += value;
             }
         };
-        for run in plan.runs() {
-            if plan.trees[run.start] == TreePlan::Walked {
-                for tree in run {
-                    self.walk_block(tree, rows, &mut add);
-                }
-                continue;
-            }
-            for from in (0..rows.count).step_by(SLICE_ROWS) {
-                let count = (rows.count - from).min(SLICE_ROWS);
-                for tree in run.clone() {
-                    let start = self.starts[tree] as usize;
-                    let leaves = plan.leaves(tree, columns, from);
-                    for (row, leaf) in leaves.into_iter().enumerate().take(count) {
-                        add(from + row, start + plan.node_of_leaf(tree, leaf));
-                    }
-                }
-            }
+        for tree in 0..self.trees() {
+            self.walk_block(plan, tree, rows, columns, &mut add);
         }
     }
 
     /// Tells of each row of a block which node a tree leads it to.
-    fn walk_block(&self, tree: usize, rows: Rows<'_>, mut reached: impl FnMut(usize, usize)) {
-        let mut from = 0;
-        while from + IN_STEP <= rows.count {
-            let at = if rows.missing {
-                self.walk_rows::<IN_STEP, true>(tree, rows, from)
-            } else {
-                self.walk_rows::<IN_STEP, false>(tree, rows, from)
-            };
-            for (row, at) in at.into_iter().enumerate() {
-                reached(from + row, at);
+    fn walk_block(
+        &self,
+        plan: &Plan,
+        tree: usize,
+        rows: Rows<'_>,
+        columns: &Columns,
+        mut reached: impl FnMut(usize, usize),
+    ) {
+        let steps = plan.trees[tree].rest;
+        for from in (0..rows.count).step_by(SLICE_ROWS) {
+            let exits = plan.exits(tree, columns, from / SLICE_ROWS);
+            let count = (rows.count - from).min(SLICE_ROWS);
+            let (groups, single) = exits[..count].as_chunks::<IN_STEP>();
+            for (group, &exits) in groups.iter().enumerate() {
+                let from = from + group * IN_STEP;
+                let ends = self.walk_rows(tree, rows, from, exits, steps);
+                for (row, end) in ends.into_iter().enumerate() {
+                    reached(from + row, end);
+                }
             }
-            from += IN_STEP;
-        }
-        for row in from..rows.count {
-            let [at] = if rows.missing {
-                self.walk_rows::<1, true>(tree, rows, row)
-            } else {
-                self.walk_rows::<1, false>(tree, rows, row)
-            };
-            reached(row, at);
+            let from = from + groups.len() * IN_STEP;
+            for (row, &exit) in single.iter().enumerate() {
+                let [end] = self.walk_rows(tree, rows, from + row, [exit], steps);
+                reached(from + row, end);
+            }
         }
     }
 
-    /// The nodes that a tree leads `ROWS` rows from number `from` on to.
+    /// The nodes to which a tree leads `ROWS` rows from number `from` on, in so many steps.
     #[inline(always)]
-    fn walk_rows<const ROWS: usize, const MISSING: bool>(
+    fn walk_rows<const ROWS: usize>(
         &self,
         tree: usize,
         rows: Rows<'_>,
         from: usize,
+        at: [u32; ROWS],
+        steps: u16,
     ) -> [usize; ROWS] {
-        let width = self.features() << u32::from(MISSING);
+        if rows.missing {
+            self.walk_rows_by(tree, rows, from, at, steps, Node::side)
+        } else {
+            self.walk_rows_by(tree, rows, from, at, steps, Node::feature)
+        }
+    }
+
+    /// The same; `place` is where a node finds its value in a row.
+    #[inline(always)]
+    fn walk_rows_by<const ROWS: usize>(
+        &self,
+        tree: usize,
+        rows: Rows<'_>,
+        from: usize,
+        mut at: [u32; ROWS],
+        steps: u16,
+        place: impl Fn(Node) -> usize,
+    ) -> [usize; ROWS] {
+        let width = self.features() << u32::from(rows.missing);
         let values = &rows.values[from * width..][..ROWS * width];
         let nodes = &self.nodes[self.starts[tree] as usize..];
-        let mut at = [0_u32; ROWS];
-        for _ in 0..self.depths[tree] {
+        for _ in 0..steps {
             for (row, at) in at.iter_mut().enumerate() {
-                // SAFETY: `Ensemble::checked` found each child among its tree's nodes and each feature among the card's;
-                // `values` holds `ROWS` rows of one value each of these, or of two where any is missing.
+                // SAFETY: `Ensemble::checked` found each child among its tree's nodes and each feature among the card's, and
+                // an exit of a head is such a child; `values` holds `ROWS` rows of one value each of these, or of two where
+                // any is missing.
                 let (node, x) = unsafe {
                     let node = Node(*nodes.get_unchecked(*at as usize));
-                    let place = if MISSING { node.side() } else { node.feature() };
-                    (node, *values.get_unchecked(row * width + place))
+                    (node, *values.get_unchecked(row * width + place(node)))
                 };
                 *at += node.step(x);
             }
