@@ -12,6 +12,55 @@ use super::{
     sliced::SLICE_ROWS,
 };
 
+/// Turns sixteen rows of so many values: each value of a row goes to a column of its own, `stride` behind the one before.
+/// Columns have sixteen places at least.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,bmi1,bmi2")]
+pub(super) fn turn(rows: &[f32], width: usize, columns: &mut [f32], stride: usize) {
+    assert!(rows.len() == 16 * width && stride >= 16 && columns.len() >= (width - 1) * stride + 16);
+    for first in (0..width).step_by(16) {
+        let count = (width - first).min(16);
+        let mask = (u32::from(u16::MAX) >> (16 - count)) as u16;
+        // SAFETY: masked to the values of the row from `first` on.
+        let row = |row: usize| unsafe {
+            _mm512_maskz_loadu_ps(mask, rows.as_ptr().add(row * width + first))
+        };
+        // Of each four rows the same place of each four values: row r, value c of a register's quarter q becomes
+        // row c, value r.
+        let quads: [[__m512; 4]; 4] = std::array::from_fn(|quad| {
+            let [a, b, c, d] = [0, 1, 2, 3].map(|r| row(4 * quad + r));
+            let (ab, cd) = (_mm512_unpacklo_ps(a, b), _mm512_unpacklo_ps(c, d));
+            let (ab_high, cd_high) = (_mm512_unpackhi_ps(a, b), _mm512_unpackhi_ps(c, d));
+            [
+                _mm512_shuffle_ps::<0x44>(ab, cd),
+                _mm512_shuffle_ps::<0xee>(ab, cd),
+                _mm512_shuffle_ps::<0x44>(ab_high, cd_high),
+                _mm512_shuffle_ps::<0xee>(ab_high, cd_high),
+            ]
+        });
+        // Then the quarters are turned in the same way.
+        let mut turned = [_mm512_setzero_ps(); 16];
+        for value in 0..4 {
+            let [a, b, c, d] = quads.map(|quad| quad[value]);
+            let (ab, cd) = (
+                _mm512_shuffle_f32x4::<0x44>(a, b),
+                _mm512_shuffle_f32x4::<0x44>(c, d),
+            );
+            let (ab_high, cd_high) = (
+                _mm512_shuffle_f32x4::<0xee>(a, b),
+                _mm512_shuffle_f32x4::<0xee>(c, d),
+            );
+            turned[value] = _mm512_shuffle_f32x4::<0x88>(ab, cd);
+            turned[4 + value] = _mm512_shuffle_f32x4::<0xdd>(ab, cd);
+            turned[8 + value] = _mm512_shuffle_f32x4::<0x88>(ab_high, cd_high);
+            turned[12 + value] = _mm512_shuffle_f32x4::<0xdd>(ab_high, cd_high);
+        }
+        for (number, values) in turned.into_iter().enumerate().take(count) {
+            // SAFETY: asserted above: there are sixteen places in each of `width` columns.
+            unsafe { _mm512_storeu_ps(columns.as_mut_ptr().add((first + number) * stride), values) }
+        }
+    }
+}
+
 /// Writes the ranks of a slice's values in a search tree, as [`RankColumn::tree`](super::ranks::RankColumn::tree).
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,bmi1,bmi2")]
 pub(super) fn rank(tree: &[f32], values: &[f32], into: &mut RankLine) {

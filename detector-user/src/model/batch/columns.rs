@@ -1,6 +1,6 @@
 //! A block of rows, turned to columns, a slice of [`SLICE_ROWS`] after the other.
 
-use super::{plan::Plan, sliced::SLICE_ROWS};
+use super::{instructions::Instructions, plan::Plan, sliced::SLICE_ROWS};
 use crate::model::node::sides;
 
 /// Rows of a block. A forest that is larger than the caches comes from memory once a block.
@@ -52,16 +52,24 @@ impl Columns {
             .chunks(SLICE_ROWS * self.values_width)
             .enumerate()
         {
-            self.turn(slice % kept, rows);
+            self.turn(slice % kept, rows, plan.instructions);
             self.rank(slice, plan);
         }
     }
 
     /// Turns the rows of a slice.
-    fn turn(&mut self, slice: usize, rows: &[f32]) {
+    fn turn(&mut self, slice: usize, rows: &[f32], instructions: Instructions) {
         let width = self.values_width;
         let columns = &mut self.values[slice * width * STRIDE..][..width * STRIDE];
         for (part, rows) in rows.chunks(TURNED * width).enumerate() {
+            #[cfg(target_arch = "x86_64")]
+            if instructions == Instructions::Avx512 && rows.len() == TURNED * width {
+                // SAFETY: a plan for AVX-512 is made where there is AVX-512.
+                unsafe { super::avx512::turn(rows, width, &mut columns[part * TURNED..], STRIDE) }
+                continue;
+            }
+            #[cfg(not(target_arch = "x86_64"))]
+            let _ = instructions;
             for (number, column) in columns.chunks_exact_mut(STRIDE).enumerate() {
                 let values = rows[number..].iter().step_by(width);
                 for (into, value) in column[part * TURNED..][..TURNED].iter_mut().zip(values) {
