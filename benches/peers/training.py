@@ -104,7 +104,7 @@ def compare(runs, title, learn, judge, label, benign, learners):
     learn.to_parquet(folder / "learn.parquet", index=False)
     judge.to_parquet(folder / "judge.parquet", index=False)
     is_attack = (judge[label].astype(str) != str(benign)).to_numpy()
-    for learner in learners:
+    for learner in () if ISOLATION_ONLY else learners:
         f1, auc = [], []
         for seed in SEEDS:
             model, told = runs.train(folder / "learn.parquet", label, "--learner", *learner.split(), "--seed", seed)
@@ -112,10 +112,12 @@ def compare(runs, title, learn, judge, label, benign, learners):
             f1.append(found["f1_macro"])
             auc.append(found["roc_auc"])
         print(f"| {title} | {len(learn)} / {len(judge)} | detector, {learner} | {mean(f1)} | {mean(auc)} |", flush=True)
+    _, told = runs.train(folder / "learn.parquet", label, "--learner", "isolation", "--benign", benign)
     a, b = numbers(learn, judge, columns_of(told, learn))
     names, y = np.unique(learn[label].astype(str), return_inverse=True)
     truth = judge[label].astype(str).to_numpy()
-    for title_of, options in (("scikit-learn forest, 100", {}), ("scikit-learn forest, 100, balanced", {"class_weight": "balanced"})):
+    forests = (("scikit-learn forest, 100", {}), ("scikit-learn forest, 100, balanced", {"class_weight": "balanced"}))
+    for title_of, options in () if ISOLATION_ONLY else forests:
         f1, auc = [], []
         for seed in SEEDS:
             forest = RandomForestClassifier(n_estimators=100, random_state=seed, n_jobs=-1, **options).fit(a, y)
@@ -136,7 +138,7 @@ def compare(runs, title, learn, judge, label, benign, learners):
     ISOLATION.append(f"| {title} | {mean(auc)} | {mean(theirs)} | {gap:+.4f} |")
 
 
-ISOLATION = []
+ISOLATION, ISOLATION_ONLY = [], False
 
 
 def flows(runs, where):
@@ -209,13 +211,15 @@ def main():
     parser.add_argument("--detector", default="target/release/detector")
     parser.add_argument("--flows", type=pathlib.Path, default=pathlib.Path("../shared/data/flows"))
     parser.add_argument("--rows", type=int, nargs="*", default=[100_000], help="sizes of the synthetic table")
-    parser.add_argument("--only", choices=("flows", "times"))
+    parser.add_argument("--only", choices=("flows", "isolation", "times"))
     told = parser.parse_args()
+    global ISOLATION_ONLY
+    ISOLATION_ONLY = told.only == "isolation"
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs(told.detector, folder)
         if told.only != "times":
             flows(runs, told.flows)
-        if told.only != "flows":
+        if told.only in (None, "times"):
             for rows in told.rows:
                 times(runs, rows, rows <= 200_000)
 

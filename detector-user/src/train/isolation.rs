@@ -39,7 +39,8 @@ impl Default for IsolationOptions {
 }
 
 /// Trains on the given rows, whatever their labels (Liu, Ting and Zhou, "Isolation forest", 2008). The table's second class is
-/// the odd one. A missing value goes to either side by chance, one side a cut.
+/// the odd one. Where a feature is missing in some rows, every second cut parts these from the others; the rest send them to
+/// either side by chance, one side a cut.
 ///
 /// # Errors
 /// [`TrainError`] where an option is out of range, there are fewer than two rows, or not two classes.
@@ -126,10 +127,10 @@ fn grow(table: &Table, rows: &mut [u32], depth_max: usize, random: &mut Random) 
         if pending.depth >= depth_max || here.len() < 2 {
             continue;
         }
-        let Some((feature, threshold)) = cut(table, here, &mut features, random) else {
+        let Some((feature, threshold, missing_left)) = cut(table, here, &mut features, random)
+        else {
             continue;
         };
-        let missing_left = random.below(2) == 0;
         let column = table.column(usize::from(feature));
         let left = |row: &u32| {
             let x = column[*row as usize];
@@ -161,31 +162,37 @@ fn grow(table: &Table, rows: &mut [u32], depth_max: usize, random: &mut Random) 
     tree
 }
 
-/// A feature that differs among the rows, by chance, and a threshold between its least and its greatest value, by chance.
+/// A feature that differs among the rows, by chance, a threshold between its least and its greatest value, by chance, and
+/// whether a missing value goes left.
 fn cut(
     table: &Table,
     rows: &[u32],
     features: &mut [u16],
     random: &mut Random,
-) -> Option<(u16, f32)> {
+) -> Option<(u16, f32, bool)> {
     for drawn in 0..features.len() {
         let other = drawn + random.below(features.len() - drawn);
         features.swap(drawn, other);
         let column = table.column(usize::from(features[drawn]));
-        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+        let (mut low, mut high, mut missing) = (f32::INFINITY, f32::NEG_INFINITY, false);
         for &row in rows {
             let x = column[row as usize];
-            if !x.is_nan() {
+            if x.is_nan() {
+                missing = true;
+            } else {
                 low = low.min(x);
                 high = high.max(x);
             }
+        }
+        if missing && low <= high && (low == high || random.below(2) == 0) {
+            return Some((features[drawn], f32::INFINITY, false));
         }
         if low < high && (high - low).is_finite() {
             let fraction = random.below(1 << 53) as f64 / (1_u64 << 53) as f64;
             let at = f64::from(low) + fraction * (f64::from(high) - f64::from(low));
             // Rounding may make it the greatest value, and then nothing would go right.
             let threshold = (at as f32).clamp(low, high.next_down());
-            return Some((features[drawn], threshold));
+            return Some((features[drawn], threshold, random.below(2) == 0));
         }
     }
     None
