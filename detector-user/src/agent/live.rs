@@ -14,7 +14,7 @@ use detector_common::{
 };
 
 use super::{
-    flow_log::{FlowLog, Reason},
+    flow_log::{Finished, FlowLog},
     pipeline::{Counts, Pipeline},
     shadow::Comparison,
 };
@@ -60,7 +60,7 @@ pub struct Ticked {
     /// Verdicts that were hit for the first time, with their targets.
     pub hits: Vec<(VerdictHit, Listed)>,
     /// Flows that ended, where they are asked for.
-    pub flows: Vec<(Flow, Reason)>,
+    pub flows: Vec<Finished>,
     /// What the pass over the table saw.
     pub pass: Pass,
     /// How long the pass over the table took.
@@ -120,6 +120,7 @@ impl LiveAgent {
     pub fn log_flows(&mut self) -> Result<(), TablesError> {
         let ended = Ring::open(&self.pins, map::ENDED)?;
         self.flows = Some((FlowLog::default(), ended));
+        self.pipeline.keep_findings();
         Ok(())
     }
 
@@ -197,14 +198,14 @@ impl LiveAgent {
         };
         self.last_ns = now_ns;
         let (pipeline, tables) = (&mut self.pipeline, &self.tables);
-        let mut flows = Vec::new();
-        let mut tell = |flow, reason| flows.push((flow, reason));
+        let mut over = Vec::new();
+        let mut tell = |way, flow, reason| over.push((way, flow, reason));
         let mut log = self.flows.as_mut();
         let pass = tables.scan(which, |snapshot| {
-            if let Some((log, _)) = &mut log {
-                log.observe(snapshot, &mut tell);
-            }
             let periods = tables.periods_of(snapshot);
+            if let Some((log, _)) = &mut log {
+                log.observe(snapshot, periods.as_ref(), &mut tell);
+            }
             pipeline.observe(snapshot.way, &snapshot.record, periods.as_ref(), now_us);
         });
         if let Some((log, ended)) = &mut log {
@@ -217,6 +218,18 @@ impl LiveAgent {
             .pipeline
             .tick(&|target| own.matched(target, tables), now_us);
         let decided = begun.elapsed().saturating_sub(drained);
+        // Only now is known what was found in them.
+        let finished = over.into_iter().map(|(way, flow, reason): (_, Flow, _)| {
+            let record = &flow.record;
+            Finished {
+                found: way.and_then(|way| self.pipeline.finding(way, record)),
+                against: self.pipeline.against(record, now_us),
+                enforced: self.enforce,
+                flow,
+                reason,
+            }
+        });
+        let flows = finished.collect();
         let mut done = Vec::with_capacity(decisions.len());
         for decision in decisions {
             let in_force = self.enforce && decision.act.is_some();

@@ -6,7 +6,9 @@
 )]
 
 mod acts;
+mod archive;
 mod faults;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod models;
+mod nats;
