@@ -182,13 +182,14 @@ impl Range {
                 let is_server = |one: &str| {
                     let schemes = ["nats://", "tls://"];
                     let rest = schemes.iter().find_map(|scheme| one.strip_prefix(scheme));
-                    rest.is_some_and(|rest| !rest.is_empty())
+                    // A password would stand in every log.
+                    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('@'))
                 };
                 if text.split(',').all(|one| is_server(one.trim())) {
                     return None;
                 }
                 fault(
-                    "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas"
+                    "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas; who it is stands in nats.credentials"
                         .to_owned(),
                 )
             }

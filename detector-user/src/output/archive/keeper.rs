@@ -100,10 +100,11 @@ impl Keeper {
 
     /// Completes the file whose time is over, and keeps to the limits.
     pub(super) fn tend(&mut self, now_s: u64) {
-        if self.held.is_none() && self.may_try(now_s) {
-            if let Err(error) = self.hold() {
-                self.fail(&error, now_s);
-            }
+        if self.held.is_none()
+            && self.may_try(now_s)
+            && let Err(error) = self.hold()
+        {
+            self.fail(&error, now_s);
         }
         let Some(part) = &self.part else {
             return self.prune_now_and_then(now_s);
