@@ -46,7 +46,7 @@ pub struct Finished {
     pub flow: Flow,
     /// Why it is told of.
     pub reason: Reason,
-    /// What the model found in it; `None` too where its record was taken by another flow before it could be asked.
+    /// What the model found in it; `None`, too, where its record was taken by another flow before it was scored.
     pub found: Option<Finding>,
     /// What the agent holds against its source.
     pub against: Option<Against>,
@@ -54,7 +54,7 @@ pub struct Finished {
     pub enforced: bool,
 }
 
-/// Is told of a flow that is over: its way where it still has one, and why.
+/// Is told of a flow that is over: the way that it had, where that is known, and why.
 pub trait Tell: FnMut(Option<u32>, Flow, Reason) {}
 
 impl<F: FnMut(Option<u32>, Flow, Reason)> Tell for F {}
@@ -82,12 +82,23 @@ impl FlowLog {
         }
     }
 
-    /// Takes a flow that ended while another took its place. One that closed was told of then.
-    pub fn ended(&mut self, ended: &EndedFlow, tell: &mut impl Tell) {
-        if ended.record.state & state::CLOSED == 0 {
-            let flow = Flow::new(&ended.record, Some(&ended.periods), 0);
-            tell(None, flow, Reason::Timeout);
+    /// Takes a flow whose record the next one of the same ends has taken, before that one is looked at. It is told of unless it was
+    /// already: when it closed, or was quiet.
+    pub fn ended(&mut self, ended: &EndedFlow, tables: &Tables, tell: &mut impl Tell) {
+        let record = &ended.record;
+        let closed = record.state & state::CLOSED != 0;
+        let way = tables.way_of(&record.key);
+        // Where the next one is gone, too, a flow that closed was most likely seen then.
+        if way.map_or(closed, |way| !self.is_new(way, record)) {
+            return;
         }
+        let periods = (record.idle_periods > 0).then_some(&ended.periods);
+        let reason = if closed {
+            Reason::Closed
+        } else {
+            Reason::Timeout
+        };
+        tell(way, Flow::new(record, periods, 0), reason);
     }
 
     /// Tells of flows that have been quiet, now and then.
@@ -112,7 +123,10 @@ impl FlowLog {
         if way >= self.told.len() {
             self.told.resize(way + 1, 0);
         }
+        // Of the flows that have a way one after the other each begins later.
         let mark = record.first_us + 1;
-        std::mem::replace(&mut self.told[way], mark) != mark
+        let new = self.told[way] < mark;
+        self.told[way] = self.told[way].max(mark);
+        new
     }
 }

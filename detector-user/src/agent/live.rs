@@ -198,9 +198,31 @@ impl LiveAgent {
         };
         self.last_ns = now_ns;
         let (pipeline, tables) = (&mut self.pipeline, &self.tables);
-        let mut over = Vec::new();
-        let mut tell = |way, flow, reason| over.push((way, flow, reason));
+        let mut flows = Vec::new();
+        let finished = |flow, reason, found| Finished {
+            flow,
+            reason,
+            found,
+            against: None,
+            enforced: false,
+        };
         let mut log = self.flows.as_mut();
+        // First: what is found in the next flow of a way is noted in the place of what was found in this.
+        if let Some((log, ended)) = &mut log {
+            let mut tell = |way: Option<u32>, flow: Flow, reason| {
+                let found = way.and_then(|way| pipeline.finding(way, &flow.record));
+                flows.push(finished(flow, reason, found));
+            };
+            ended.take(ENDED_PER_TICK_MAX, |flow| {
+                log.ended(flow, tables, &mut tell);
+            });
+        }
+        let replaced = flows.len();
+        let mut ways = Vec::new();
+        let mut tell = |way: Option<u32>, flow, reason| {
+            ways.push(way);
+            flows.push(finished(flow, reason, None));
+        };
         let pass = tables.scan(which, |snapshot| {
             let periods = tables.periods_of(snapshot);
             if let Some((log, _)) = &mut log {
@@ -208,8 +230,7 @@ impl LiveAgent {
             }
             pipeline.observe(snapshot.way, &snapshot.record, periods.as_ref(), now_us);
         });
-        if let Some((log, ended)) = &mut log {
-            ended.take(ENDED_PER_TICK_MAX, |flow| log.ended(flow, &mut tell));
+        if let Some((log, _)) = &mut log {
             log.look(tables, now_us, &mut tell);
         }
         let drained = begun.elapsed();
@@ -219,17 +240,13 @@ impl LiveAgent {
             .tick(&|target| own.matched(target, tables), now_us);
         let decided = begun.elapsed().saturating_sub(drained);
         // Only now is known what was found in them.
-        let finished = over.into_iter().map(|(way, flow, reason): (_, Flow, _)| {
-            let record = &flow.record;
-            Finished {
-                found: way.and_then(|way| self.pipeline.finding(way, record)),
-                against: self.pipeline.against(record, now_us),
-                enforced: self.enforce,
-                flow,
-                reason,
-            }
-        });
-        let flows = finished.collect();
+        for (one, way) in flows[replaced..].iter_mut().zip(ways) {
+            one.found = way.and_then(|way| self.pipeline.finding(way, &one.flow.record));
+        }
+        for one in &mut flows {
+            one.against = self.pipeline.against(&one.flow.record, now_us);
+            one.enforced = self.enforce;
+        }
         let mut done = Vec::with_capacity(decisions.len());
         for decision in decisions {
             let in_force = self.enforce && decision.act.is_some();

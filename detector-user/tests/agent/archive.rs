@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use arrow::array::{Array, StringArray};
@@ -115,6 +116,25 @@ fn every_flow_that_ends_is_a_row_that_can_be_learnt_from() {
             "no feature: {told}"
         );
     }
+}
+
+#[test]
+fn a_flow_that_closes_and_begins_again_within_a_tick_is_a_row_each_time() {
+    let home = tempfile::tempdir().unwrap();
+    let archive = home.path().join("flows");
+    let config = configuration(home.path(), &archive, 1);
+    let Some(stage) = Stage::new(&["--no-model", "--config", &config]) else {
+        return;
+    };
+    for _ in 0..40 {
+        stage.closed_flows([10, 0, 0, 8], 20_000..20_010);
+    }
+    let arrived = wait_for(SECONDS, || rows(&archive) >= 400);
+    // Nor is any told of twice.
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(rows(&archive), 400, "{arrived}: {}", stage.log());
+    let flows = counted(&archive, "community_id");
+    assert!(flows.values().all(|times| *times == 40), "{flows:?}");
 }
 
 #[test]
