@@ -7,6 +7,7 @@
 
 mod acts;
 mod archive;
+mod credentials;
 mod faults;
 #[path = "../lab/mod.rs"]
 mod lab;

@@ -12,6 +12,7 @@ use async_nats::jetstream;
 use detector_user::output::nats::{Nats, NatsCounts, NatsSettings, Subject, Unsent};
 use serde_json::Value;
 
+use super::credentials::configuration_and_credentials;
 use crate::lab::{
     Lab,
     agent::{SECONDS, Stage},
@@ -231,6 +232,47 @@ fn a_server_over_tls_is_trusted_by_its_authority_alone() {
     drop(nats);
     assert_eq!(counts.dropped(Unsent::Stopped), 1, "{counts:?}");
     assert_eq!(counts.pending(), 0);
+}
+
+#[test]
+fn a_server_that_asks_who_it_is_is_shown_its_credentials() {
+    if Lab::new(&["nats-server"]).is_none() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let (configuration, credentials) = configuration_and_credentials();
+    let path = |name: &str| home.path().join(name);
+    fs::write(path("nats.conf"), configuration).unwrap();
+    fs::write(path("agent.creds"), credentials).unwrap();
+    let space = Space::new();
+    let conf = path("nats.conf");
+    let _server = serve(&space, home.path(), &["-c", conf.to_str().unwrap()]);
+    let with = |credentials: Option<&str>| NatsSettings {
+        credentials: credentials.map(path),
+        ..NatsSettings::default()
+    };
+    let (nats, counts, said) = publisher(&space, URL, with(Some("agent.creds")));
+    nats.event(Subject::Verdict, "{}");
+    assert!(
+        wait_for(SECONDS, || counts.published.load(Relaxed) == 1),
+        "{}\n{}",
+        said.lock().unwrap(),
+        fs::read_to_string(path("nats.log")).unwrap()
+    );
+    drop(nats);
+    for (credentials, says) in [
+        (None, "authorization"),
+        (Some("missing.creds"), "missing.creds"),
+    ] {
+        let (nats, counts, said) = publisher(&space, URL, with(credentials));
+        nats.event(Subject::Verdict, "{}");
+        assert!(
+            wait_for(SECONDS, || said.lock().unwrap().contains(says)),
+            "{said:?}"
+        );
+        drop(nats);
+        assert_eq!(counts.dropped(Unsent::Stopped), 1, "{counts:?}");
+    }
 }
 
 #[test]
