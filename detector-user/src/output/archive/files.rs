@@ -80,7 +80,7 @@ pub(super) fn excess(
     now_s: u64,
     (bytes_max, age_max_s): (u64, u64),
     growing: u64,
-) -> Vec<(Name, Removed)> {
+) -> Vec<(&Stored, Removed)> {
     let mut total = all.iter().map(|one| one.bytes).sum::<u64>() + growing;
     let mut out = Vec::new();
     for one in all {
@@ -93,7 +93,7 @@ pub(super) fn excess(
             continue;
         };
         total -= one.bytes;
-        out.push((one.name, why));
+        out.push((one, why));
     }
     out
 }
@@ -175,7 +175,7 @@ mod tests {
             let now_s = 480_100 * HOUR_S;
             let gone = excess(&all, now_s, (bytes_max, age_max_s), growing);
             // The oldest, and none between them stays.
-            let names: Vec<Name> = gone.iter().map(|(name, _)| *name).collect();
+            let names: Vec<Name> = gone.iter().map(|(one, _)| one.name).collect();
             let oldest: Vec<Name> = all.iter().take(gone.len()).map(|one| one.name).collect();
             prop_assert_eq!(names, oldest);
             let stay = &all[gone.len()..];
@@ -185,9 +185,8 @@ mod tests {
                 prop_assert!(age_max_s == 0 || now_s - (one.name.hour + 1) * HOUR_S <= age_max_s);
             }
             // No more than needed: the youngest that goes would be one too many.
-            if let Some((name, Removed::Size)) = gone.last() {
-                let bytes = all[gone.len() - 1].bytes;
-                prop_assert!(total + growing + bytes > bytes_max, "{:?}", name);
+            if let Some((one, Removed::Size)) = gone.last() {
+                prop_assert!(total + growing + one.bytes > bytes_max, "{:?}", one);
             }
         }
     }

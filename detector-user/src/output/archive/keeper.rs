@@ -2,23 +2,20 @@
 //! clock.
 
 use std::{
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
+    fs,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
-
-use rustix::fs::{FlockOperation, flock, fstatvfs};
 
 use super::{
     super::{
         Destination,
         parquet::{GROUP_ROWS_MAX, ParquetWriter},
-        units,
     },
     ArchiveCounts, ArchiveSettings, Dropped,
     error::ArchiveError,
-    files::{self, HOUR_S, UNFINISHED},
+    files::{HOUR_S, UNFINISHED},
+    folder::Held,
 };
 use crate::agent::flow_log::Finished;
 
@@ -28,6 +25,8 @@ const RETRY_S: u64 = 5;
 const PRUNE_S: u64 = 60;
 /// With so little room left on the disk the file is completed while it can be, and no other begun, bytes.
 const ROOM_MIN_BYTES: u64 = 1 << 20;
+/// Rows between two looks at the room and the limits, at most.
+const AT_ONCE: usize = 1024;
 /// A file is completed when it has this share of what all may have: what goes is never much of what there is.
 const PARTS_MIN: u64 = 4;
 
@@ -45,8 +44,8 @@ pub(super) struct Keeper {
     settings: ArchiveSettings,
     counts: Arc<ArchiveCounts>,
     complain: Box<dyn Fn(&str) + Send>,
-    /// The folder while it is held: another agent that writes there is refused.
-    held: Option<File>,
+    /// While it is held.
+    held: Option<Held>,
     part: Option<Part>,
     /// When it failed last and why, while it fails.
     failed: Option<(u64, Dropped)>,
@@ -77,6 +76,12 @@ impl Keeper {
 
     /// Takes rows.
     pub(super) fn take(&mut self, rows: &[Finished], now_s: u64) {
+        for some in rows.chunks(AT_ONCE) {
+            self.take_some(some, now_s);
+        }
+    }
+
+    fn take_some(&mut self, rows: &[Finished], now_s: u64) {
         self.tend(now_s);
         let count = rows.len() as u64;
         if self.part.is_none()
@@ -100,8 +105,7 @@ impl Keeper {
 
     /// Completes the file whose time is over, and keeps to the limits.
     pub(super) fn tend(&mut self, now_s: u64) {
-        if self.held.is_none()
-            && self.may_try(now_s)
+        if self.may_try(now_s)
             && let Err(error) = self.hold()
         {
             self.fail(&error, now_s);
@@ -114,7 +118,8 @@ impl Keeper {
             || now_s.abs_diff(part.begun_s) >= self.settings.flush_s
             || written + held >= self.settings.bytes_max / PARTS_MIN;
         // While there is room for what is held, it can be completed.
-        let tight = self.room().is_some_and(|room| room < ROOM_MIN_BYTES + held);
+        let room = self.held.as_ref().and_then(Held::room);
+        let tight = room.is_some_and(|room| room < ROOM_MIN_BYTES + held);
         if over || tight {
             self.complete(now_s);
         }
@@ -127,17 +132,30 @@ impl Keeper {
         self.prune(now_s);
     }
 
+    /// The folder, held from now on.
+    fn hold(&mut self) -> Result<&Held, ArchiveError> {
+        let held = match self.held.take() {
+            Some(held) => held,
+            None => {
+                let (held, left) = Held::new(&self.folder)?;
+                if let Some(left) = left {
+                    (self.complain)(&left.to_string());
+                }
+                held
+            }
+        };
+        Ok(self.held.insert(held))
+    }
+
     /// Opens a file to write to.
     fn begin(&mut self, now_s: u64) -> Result<(), ArchiveError> {
-        if self.held.is_none() {
-            self.hold()?;
-        }
-        if let Some(room) = self.room().filter(|room| *room < 2 * ROOM_MIN_BYTES) {
+        let held = self.hold()?;
+        if let Some(room) = held.room().filter(|room| *room < 2 * ROOM_MIN_BYTES) {
             let path = self.folder.clone();
             return Err(ArchiveError::Full { path, room });
         }
         let hour = now_s / HOUR_S;
-        let path = files::next(&self.folder, hour).map_err(|cause| self.unusable(cause))?;
+        let path = held.next(hour)?;
         let destination = Destination::fresh(&path, UNFINISHED)?;
         let group_rows = (self.settings.half() as usize).min(GROUP_ROWS_MAX);
         self.part = Some(Part {
@@ -148,43 +166,6 @@ impl Keeper {
             writer: ParquetWriter::new(destination, group_rows)?,
         });
         Ok(())
-    }
-
-    /// Holds the folder, which is made where it is missing, and clears away what an agent that was killed left.
-    fn hold(&mut self) -> Result<(), ArchiveError> {
-        let unusable = |cause| self.unusable(cause);
-        fs::create_dir_all(&self.folder).map_err(unusable)?;
-        let folder = File::open(&self.folder).map_err(unusable)?;
-        if let Err(error) = flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            let path = self.folder.clone();
-            return Err(match error {
-                rustix::io::Errno::WOULDBLOCK => ArchiveError::Taken { path },
-                error => self.unusable(error.into()),
-            });
-        }
-        let (files, bytes) = files::clear_unfinished(&self.folder).map_err(unusable)?;
-        if files > 0 {
-            (self.complain)(&format!(
-                "archive folder {}: removed {files} unfinished {} of {} that an agent which was killed left; archive.flush_s says \
-                 what that may cost",
-                self.folder.display(),
-                if files == 1 { "file" } else { "files" },
-                units::bytes(bytes),
-            ));
-        }
-        self.held = Some(folder);
-        Ok(())
-    }
-
-    fn unusable(&self, cause: io::Error) -> ArchiveError {
-        let path = self.folder.clone();
-        ArchiveError::Folder { path, cause }
-    }
-
-    /// Bytes that are left on the disk for who is not root; `None` where that cannot be told.
-    fn room(&self) -> Option<u64> {
-        let disk = fstatvfs(self.held.as_ref()?).ok()?;
-        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     fn complete(&mut self, now_s: u64) {
@@ -250,31 +231,19 @@ impl Keeper {
 
     /// Removes the oldest files as far as the limits ask for it. What cannot be removed is tried again.
     fn prune(&mut self, now_s: u64) {
-        if self.held.is_none() {
+        let Some(held) = &self.held else {
             return;
-        }
+        };
         self.pruned_s = Some(now_s);
+        let limits = (self.settings.bytes_max, self.settings.age_max_s);
         let growing = self.part.as_ref().map_or(0, |part| part.writer.bytes().0);
-        match self.remove_excess(&self.folder, now_s, growing) {
+        match held.prune(now_s, limits, growing, &self.counts) {
             Ok(()) => self.stuck = false,
-            Err(cause) => {
+            Err(error) => {
                 if !std::mem::replace(&mut self.stuck, true) {
-                    let error = self.unusable(cause);
                     (self.complain)(&format!("{error}; files beyond the limits stay until then"));
                 }
             }
         }
-    }
-
-    fn remove_excess(&self, folder: &Path, now_s: u64, growing: u64) -> io::Result<()> {
-        let all = files::list(folder)?;
-        let limits = (self.settings.bytes_max, self.settings.age_max_s);
-        for (name, why) in files::excess(&all, now_s, limits, growing) {
-            fs::remove_file(folder.join(name.text()))?;
-            self.counts.count_removed(why);
-        }
-        let left = files::list(folder)?.iter().map(|one| one.bytes).sum();
-        self.counts.stored_bytes.store(left, Relaxed);
-        Ok(())
     }
 }

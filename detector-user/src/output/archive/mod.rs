@@ -10,6 +10,7 @@
 mod counts;
 mod error;
 mod files;
+mod folder;
 mod keeper;
 mod row;
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //! Nobody waits for the server. While it is away events wait as long as there is room; what finds none is counted. An event
 //! whose acknowledgement was lost is published again under the same `Nats-Msg-Id`, by which the stream knows it.
 
+mod connect;
 mod counts;
 mod error;
 mod publisher;

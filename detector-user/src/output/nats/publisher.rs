@@ -8,13 +8,12 @@ use std::{
 };
 
 use async_nats::{
-    Client, ConnectOptions, HeaderMap, ServerAddr,
+    Client, HeaderMap,
     connection::State,
     header,
     jetstream::{
         self, Context,
         context::{PublishError, PublishErrorKind},
-        stream,
     },
 };
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
@@ -23,13 +22,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use super::{Event, NatsCounts, NatsSettings, Unsent, error::NatsError};
+use super::{Event, NatsCounts, NatsSettings, Unsent, connect::connect, error::NatsError};
 use crate::wire::load::unix_ms;
 
 /// Events that are published and not acknowledged, at most.
 const IN_FLIGHT_MAX: usize = 256;
-/// A connection, an answer or an acknowledgement comes within this or not at all.
-const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Between two tries to connect.
 const RETRY: Duration = Duration::from_secs(1);
 /// So often it is looked whether the connection stands while nothing is published.
@@ -86,7 +83,7 @@ impl Publisher {
     /// Publishes until there is nobody any more who hands events over.
     pub(super) async fn run(mut self) {
         loop {
-            let ended = match self.connect().await {
+            let ended = match connect(&self.url, &self.settings).await {
                 Ok((client, jetstream)) => {
                     self.tell_back();
                     self.publish(&client, &jetstream).await
@@ -102,49 +99,6 @@ impl Publisher {
             }
             sleep(RETRY).await;
         }
-    }
-
-    async fn connect(&self) -> Result<(Client, Context), NatsError> {
-        let url = || self.url.clone();
-        let servers: Result<Vec<ServerAddr>, _> =
-            self.url.split(',').map(|one| one.trim().parse()).collect();
-        let servers = servers.map_err(|cause| NatsError::Address { url: url(), cause })?;
-        let mut options = ConnectOptions::new()
-            .name("detector")
-            .connection_timeout(ANSWER_MAX)
-            .request_timeout(Some(ANSWER_MAX))
-            // A session that is lost is begun anew here, where it is told.
-            .max_reconnects(1);
-        if let Some(path) = &self.settings.credentials {
-            let credentials = options.credentials_file(path).await;
-            options = credentials.map_err(|cause| NatsError::Credentials {
-                path: path.display().to_string(),
-                cause,
-            })?;
-        }
-        if let Some(path) = &self.settings.tls_ca {
-            options = options.add_root_certificates(path.clone());
-        }
-        let connected = options.connect(servers).await;
-        let client = connected.map_err(|cause| NatsError::Connect { url: url(), cause })?;
-        let mut jetstream = jetstream::new(client.clone());
-        jetstream.set_timeout(ANSWER_MAX);
-        let wanted = stream::Config {
-            name: self.settings.stream.clone(),
-            subjects: vec![format!("{}.>", self.settings.subject)],
-            max_bytes: i64::try_from(self.settings.stream_bytes_max).unwrap_or(i64::MAX),
-            discard: stream::DiscardPolicy::Old,
-            description: Some("Events of network attack detectors".to_owned()),
-            ..stream::Config::default()
-        };
-        if let Err(cause) = jetstream.get_or_create_stream(wanted).await {
-            return Err(NatsError::Stream {
-                url: url(),
-                stream: self.settings.stream.clone(),
-                cause: cause.to_string(),
-            });
-        }
-        Ok((client, jetstream))
     }
 
     /// Publishes until the connection is lost, which is the error, or all is published and nobody hands over more.
@@ -182,7 +136,7 @@ impl Publisher {
                 }
             }
         };
-        // Each answers or gives up soon ([`ANSWER_MAX`]); what is not acknowledged is published again.
+        // Each answers or gives up soon (`ANSWER_MAX`); what is not acknowledged is published again.
         while let Some((event, outcome)) = in_flight.next().await {
             let _ = self.settle(event, outcome);
         }
