@@ -35,32 +35,38 @@ fn serve(space: &Space, home: &Path, arguments: &[&str]) -> Running {
     space.start(command)
 }
 
-/// What a stream holds, by subject, and the ids of its messages.
-fn held(space: &Space) -> Vec<(String, Option<String>, Value)> {
+/// Asks the server something; `None` where it is not there.
+fn asking<R: Send, F: Future<Output = R>>(
+    space: &Space,
+    ask: impl FnOnce(async_nats::Client) -> F + Send,
+) -> Option<R> {
     space.within(|| {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .unwrap();
-        runtime.block_on(async {
-            let Ok(client) = async_nats::connect(URL).await else {
-                return Vec::new();
-            };
-            let Ok(stream) = jetstream::new(client).get_stream("detector").await else {
-                return Vec::new();
-            };
-            let mut all = Vec::new();
-            let state = &stream.cached_info().state;
-            for sequence in state.first_sequence..=state.last_sequence {
-                let message = stream.get_raw_message(sequence).await.unwrap();
-                let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
-                assert!(message.headers.get("Detector-Host").is_some());
-                let event = serde_json::from_slice(&message.payload).unwrap();
-                all.push((message.subject.to_string(), id, event));
-            }
-            all
-        })
+        runtime.block_on(async { Some(ask(async_nats::connect(URL).await.ok()?).await) })
     })
+}
+
+/// What the stream holds: subject, id and text of each message.
+fn held(space: &Space) -> Vec<(String, Option<String>, Value)> {
+    let held = asking(space, |client| async move {
+        let Ok(stream) = jetstream::new(client).get_stream("detector").await else {
+            return Vec::new();
+        };
+        let mut all = Vec::new();
+        let state = &stream.cached_info().state;
+        for sequence in state.first_sequence..=state.last_sequence {
+            let message = stream.get_raw_message(sequence).await.unwrap();
+            let id = message.headers.get("Nats-Msg-Id").map(ToString::to_string);
+            assert!(message.headers.get("Detector-Host").is_some());
+            let event = serde_json::from_slice(&message.payload).unwrap();
+            all.push((message.subject.to_string(), id, event));
+        }
+        all
+    });
+    held.unwrap_or_default()
 }
 
 fn count(space: &Space, subject: &str) -> usize {
@@ -273,6 +279,47 @@ fn a_server_that_asks_who_it_is_is_shown_its_credentials() {
         drop(nats);
         assert_eq!(counts.dropped(Unsent::Stopped), 1, "{counts:?}");
     }
+}
+
+#[test]
+fn a_stream_of_other_subjects_is_told_of_once_until_it_takes_them() {
+    if Lab::new(&["nats-server"]).is_none() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let space = Space::new();
+    let _server = serve(&space, home.path(), &[]);
+    let taking = |subjects: &str| {
+        let config = jetstream::stream::Config {
+            name: "detector".to_owned(),
+            subjects: vec![subjects.to_owned()],
+            ..jetstream::stream::Config::default()
+        };
+        let ask = || {
+            let config = config.clone();
+            asking(&space, |client| async move {
+                let jetstream = jetstream::new(client);
+                let made = jetstream.create_stream(&config).await;
+                made.is_ok() || jetstream.update_stream(&config).await.is_ok()
+            })
+        };
+        assert!(wait_for(SECONDS, || ask() == Some(true)));
+    };
+    taking("other.>");
+    let (nats, counts, said) = publisher(&space, URL, NatsSettings::default());
+    nats.event(Subject::Alert, "{}");
+    assert!(wait_for(SECONDS, || !said.lock().unwrap().is_empty()));
+    // It is tried again each second.
+    std::thread::sleep(Duration::from_millis(3500));
+    let lines = |said: &Mutex<String>| said.lock().unwrap().lines().count();
+    assert_eq!(lines(&said), 1, "{said:?}");
+    taking("detector.>");
+    assert!(
+        wait_for(SECONDS, || counts.published.load(Relaxed) == 1),
+        "{said:?}"
+    );
+    assert!(wait_for(SECONDS, || lines(&said) == 2), "{said:?}");
+    drop(nats);
 }
 
 #[test]

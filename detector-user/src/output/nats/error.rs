@@ -27,6 +27,12 @@ pub(super) enum NatsError {
         cause: String,
     },
     /// The connection was lost.
-    #[error("NATS at {url}: {cause}")]
-    Lost { url: String, cause: String },
+    #[error(
+        "NATS at {url}: {cause}; see the server's log, and whether stream {stream} takes the subjects below nats.subject"
+    )]
+    Lost {
+        url: String,
+        stream: String,
+        cause: String,
+    },
 }

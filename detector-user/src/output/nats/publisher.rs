@@ -85,7 +85,11 @@ impl Publisher {
         loop {
             let ended = match connect(&self.url, &self.settings).await {
                 Ok((client, jetstream)) => {
-                    self.tell_back();
+                    self.counts.connected.store(true, Relaxed);
+                    // A stream that does not take what waits is not back.
+                    if self.again.is_empty() && self.waiting.is_empty() {
+                        self.tell_back();
+                    }
                     self.publish(&client, &jetstream).await
                 }
                 Err(error) => Err(error),
@@ -141,7 +145,11 @@ impl Publisher {
             let _ = self.settle(event, outcome);
         }
         let url = self.url.clone();
-        Err(NatsError::Lost { url, cause: lost })
+        Err(NatsError::Lost {
+            url,
+            stream: self.settings.stream.clone(),
+            cause: lost,
+        })
     }
 
     fn send(&self, jetstream: &Context, event: Event) -> BoxFuture<'static, Outcome> {
@@ -173,6 +181,7 @@ impl Publisher {
                 counts.bytes.fetch_add(event.json.len() as u64, Relaxed);
                 let now_ms = unix_ms(SystemTime::now());
                 counts.succeeded_unix_ms.store(now_ms, Relaxed);
+                self.tell_back();
                 Ok(())
             }
             Err(error) if is_refusal(&error) => {
@@ -194,7 +203,6 @@ impl Publisher {
     }
 
     fn tell_back(&mut self) {
-        self.counts.connected.store(true, Relaxed);
         if std::mem::take(&mut self.away) {
             (self.complain)(&format!(
                 "events are published to NATS at {} again",
