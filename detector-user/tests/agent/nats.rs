@@ -282,6 +282,56 @@ fn a_server_that_asks_who_it_is_is_shown_its_credentials() {
 }
 
 #[test]
+fn a_server_that_hangs_has_each_event_once_when_it_goes_on() {
+    if Lab::new(&["nats-server"]).is_none() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let space = Space::new();
+    let server = serve(&space, home.path(), &[]);
+    let signal = |signal: &str| {
+        let id = server.0.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    };
+    let (nats, counts, said) = publisher(&space, URL, NatsSettings::default());
+    let publish = |events: u64| {
+        for _ in 0..events {
+            nats.event(Subject::Flow, "{}");
+        }
+    };
+    publish(20);
+    assert!(
+        wait_for(SECONDS, || counts.published.load(Relaxed) == 20),
+        "{said:?}"
+    );
+    let before = said.lock().unwrap().len();
+    signal("-STOP");
+    publish(30);
+    assert!(
+        wait_for(SECONDS, || said.lock().unwrap().len() > before),
+        "{said:?}"
+    );
+    assert_eq!(counts.pending(), 30);
+    signal("-CONT");
+    assert!(
+        wait_for(SECONDS, || counts.published.load(Relaxed) == 50),
+        "{said:?}"
+    );
+    assert_eq!(
+        held(&space).len(),
+        50,
+        "what was published twice is there once"
+    );
+    drop(nats);
+}
+
+#[test]
 fn a_stream_of_other_subjects_is_told_of_once_until_it_takes_them() {
     if Lab::new(&["nats-server"]).is_none() {
         return;
