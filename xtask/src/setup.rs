@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::tool;
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 24] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -29,6 +29,7 @@ const PROGRAMS: [(&str, &str); 23] = [
     ("openssl", "openssl"),
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
+    ("nats-server", "nats-server"),
 ];
 
 /// Installs what is missing, in one go.

@@ -22,7 +22,11 @@ use origin::{Origin, Resolved};
 use serde::{Deserialize, Serialize};
 
 use super::model_source::ModelSettings;
-use crate::{decide::policy::Policy, serve::settings::ApiSettings};
+use crate::{
+    decide::policy::Policy,
+    output::{archive::ArchiveSettings, nats::NatsSettings},
+    serve::settings::ApiSettings,
+};
 
 /// Where the configuration is looked for unless told otherwise.
 pub const PATH: &str = "/etc/detector/detector.toml";
@@ -92,6 +96,10 @@ pub struct Config {
     pub stats_s: u64,
     /// Where models come from, and what is done about new ones.
     pub models: ModelSettings,
+    /// Where flows are archived.
+    pub archive: ArchiveSettings,
+    /// Where events are published.
+    pub nats: NatsSettings,
     /// Where and how it serves.
     pub api: ApiSettings,
     /// How it is decided.
@@ -108,6 +116,8 @@ impl Default for Config {
             flow_events: false,
             stats_s: 10,
             models: ModelSettings::default(),
+            archive: ArchiveSettings::default(),
+            nats: NatsSettings::default(),
             api: ApiSettings::default(),
             decide: Policy::default(),
         }
@@ -246,6 +256,22 @@ mod tests {
             (
                 "[api]\nlisten = \"here\"",
                 "line 2: api.listen is \"here\", allowed is ADDRESS:PORT",
+            ),
+            (
+                "[archive]\nbytes_max = 5",
+                "line 2: archive.bytes_max is 5, allowed is 1048576 to",
+            ),
+            (
+                "[nats]\nurl = \"http://here\"",
+                "nats.url is \"http://here\", allowed is nats://HOST[:PORT] or tls://HOST[:PORT]",
+            ),
+            (
+                "[nats]\nsubject = \"a.*.b\"",
+                "nats.subject is \"a.*.b\", allowed is words",
+            ),
+            (
+                "[nats]\nstream = \"a.b\"",
+                "nats.stream is \"a.b\", allowed is one word",
             ),
             (
                 "[api]\ntimeout_s = 0",

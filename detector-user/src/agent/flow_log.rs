@@ -2,10 +2,13 @@
 
 use detector_common::{
     event::EndedFlow,
+    periods::Periods,
     record::{FlowRecord, state},
 };
 
+use super::findings::Finding;
 use crate::{
+    decide::sources::Against,
     drain::reader::{Snapshot, Which},
     flow::Flow,
     wire::tables::Tables,
@@ -36,6 +39,26 @@ impl Reason {
     }
 }
 
+/// A flow that is over, and what is known of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finished {
+    /// The flow.
+    pub flow: Flow,
+    /// Why it is told of.
+    pub reason: Reason,
+    /// What the model found in it; `None`, too, where its record was taken by another flow before it was scored.
+    pub found: Option<Finding>,
+    /// What the agent holds against its source.
+    pub against: Option<Against>,
+    /// Whether that is done, or the agent only tells.
+    pub enforced: bool,
+}
+
+/// Is told of a flow that is over: the way that it had, where that is known, and why.
+pub trait Tell: FnMut(Option<u32>, Flow, Reason) {}
+
+impl<F: FnMut(Option<u32>, Flow, Reason)> Tell for F {}
+
 /// Remembers which flows were told of.
 #[derive(Default)]
 pub struct FlowLog {
@@ -46,25 +69,40 @@ pub struct FlowLog {
 
 impl FlowLog {
     /// Takes a look at a flow that has changed: told of where it is over.
-    pub fn observe(&mut self, snapshot: &Snapshot, tell: &mut impl FnMut(Flow, Reason)) {
+    pub fn observe(
+        &mut self,
+        snapshot: &Snapshot,
+        periods: Option<&Periods>,
+        tell: &mut impl Tell,
+    ) {
         if snapshot.record.state & state::CLOSED != 0 && self.is_new(snapshot.way, &snapshot.record)
         {
-            tell(Flow::new(&snapshot.record, None, 0), Reason::Closed);
+            let flow = Flow::new(&snapshot.record, periods, 0);
+            tell(Some(snapshot.way), flow, Reason::Closed);
         }
     }
 
-    /// Takes a flow that ended while another took its place. One that closed was told of then.
-    pub fn ended(&mut self, ended: &EndedFlow, tell: &mut impl FnMut(Flow, Reason)) {
-        if ended.record.state & state::CLOSED == 0 {
-            tell(
-                Flow::new(&ended.record, Some(&ended.periods), 0),
-                Reason::Timeout,
-            );
+    /// Takes a flow whose record the next one of the same ends has taken, before that one is looked at. It is told of unless it was
+    /// already: when it closed, or was quiet.
+    pub fn ended(&mut self, ended: &EndedFlow, tables: &Tables, tell: &mut impl Tell) {
+        let record = &ended.record;
+        let closed = record.state & state::CLOSED != 0;
+        let way = tables.way_of(&record.key);
+        // Where the next one is gone, too, a flow that closed was most likely seen then.
+        if way.map_or(closed, |way| !self.is_new(way, record)) {
+            return;
         }
+        let periods = (record.idle_periods > 0).then_some(&ended.periods);
+        let reason = if closed {
+            Reason::Closed
+        } else {
+            Reason::Timeout
+        };
+        tell(way, Flow::new(record, periods, 0), reason);
     }
 
     /// Tells of flows that have been quiet, now and then.
-    pub fn look(&mut self, tables: &Tables, now_us: u64, tell: &mut impl FnMut(Flow, Reason)) {
+    pub fn look(&mut self, tables: &Tables, now_us: u64, tell: &mut impl Tell) {
         if now_us.saturating_sub(self.looked_us) < LOOK_US {
             return;
         }
@@ -74,7 +112,8 @@ impl FlowLog {
             let last_us = record.first_us + u64::from(record.last_us);
             if now_us.saturating_sub(last_us) >= QUIET_US && self.is_new(snapshot.way, record) {
                 let periods = tables.periods_of(snapshot);
-                tell(Flow::new(record, periods.as_ref(), 0), Reason::Timeout);
+                let flow = Flow::new(record, periods.as_ref(), 0);
+                tell(Some(snapshot.way), flow, Reason::Timeout);
             }
         });
     }
@@ -84,7 +123,10 @@ impl FlowLog {
         if way >= self.told.len() {
             self.told.resize(way + 1, 0);
         }
+        // Of the flows that have a way one after the other each begins later.
         let mark = record.first_us + 1;
-        std::mem::replace(&mut self.told[way], mark) != mark
+        let new = self.told[way] < mark;
+        self.told[way] = self.told[way].max(mark);
+        new
     }
 }

@@ -14,7 +14,7 @@ use detector_common::{
 };
 
 use super::{
-    flow_log::{FlowLog, Reason},
+    flow_log::{Finished, FlowLog},
     pipeline::{Counts, Pipeline},
     shadow::Comparison,
 };
@@ -60,7 +60,7 @@ pub struct Ticked {
     /// Verdicts that were hit for the first time, with their targets.
     pub hits: Vec<(VerdictHit, Listed)>,
     /// Flows that ended, where they are asked for.
-    pub flows: Vec<(Flow, Reason)>,
+    pub flows: Vec<Finished>,
     /// What the pass over the table saw.
     pub pass: Pass,
     /// How long the pass over the table took.
@@ -120,6 +120,7 @@ impl LiveAgent {
     pub fn log_flows(&mut self) -> Result<(), TablesError> {
         let ended = Ring::open(&self.pins, map::ENDED)?;
         self.flows = Some((FlowLog::default(), ended));
+        self.pipeline.keep_findings();
         Ok(())
     }
 
@@ -198,17 +199,38 @@ impl LiveAgent {
         self.last_ns = now_ns;
         let (pipeline, tables) = (&mut self.pipeline, &self.tables);
         let mut flows = Vec::new();
-        let mut tell = |flow, reason| flows.push((flow, reason));
+        let finished = |flow, reason, found| Finished {
+            flow,
+            reason,
+            found,
+            against: None,
+            enforced: false,
+        };
         let mut log = self.flows.as_mut();
+        // First: what is found in the next flow of a way is noted in the place of what was found in this.
+        if let Some((log, ended)) = &mut log {
+            let mut tell = |way: Option<u32>, flow: Flow, reason| {
+                let found = way.and_then(|way| pipeline.finding(way, &flow.record));
+                flows.push(finished(flow, reason, found));
+            };
+            ended.take(ENDED_PER_TICK_MAX, |flow| {
+                log.ended(flow, tables, &mut tell);
+            });
+        }
+        let replaced = flows.len();
+        let mut ways = Vec::new();
+        let mut tell = |way: Option<u32>, flow, reason| {
+            ways.push(way);
+            flows.push(finished(flow, reason, None));
+        };
         let pass = tables.scan(which, |snapshot| {
-            if let Some((log, _)) = &mut log {
-                log.observe(snapshot, &mut tell);
-            }
             let periods = tables.periods_of(snapshot);
+            if let Some((log, _)) = &mut log {
+                log.observe(snapshot, periods.as_ref(), &mut tell);
+            }
             pipeline.observe(snapshot.way, &snapshot.record, periods.as_ref(), now_us);
         });
-        if let Some((log, ended)) = &mut log {
-            ended.take(ENDED_PER_TICK_MAX, |flow| log.ended(flow, &mut tell));
+        if let Some((log, _)) = &mut log {
             log.look(tables, now_us, &mut tell);
         }
         let drained = begun.elapsed();
@@ -217,6 +239,14 @@ impl LiveAgent {
             .pipeline
             .tick(&|target| own.matched(target, tables), now_us);
         let decided = begun.elapsed().saturating_sub(drained);
+        // Only now is known what was found in them.
+        for (one, way) in flows[replaced..].iter_mut().zip(ways) {
+            one.found = way.and_then(|way| self.pipeline.finding(way, &one.flow.record));
+        }
+        for one in &mut flows {
+            one.against = self.pipeline.against(&one.flow.record, now_us);
+            one.enforced = self.enforce;
+        }
         let mut done = Vec::with_capacity(decisions.len());
         for decision in decisions {
             let in_force = self.enforce && decision.act.is_some();

@@ -4,11 +4,23 @@ use std::sync::Arc;
 
 use detector_common::{periods::Periods, record::FlowRecord};
 
-use super::shadow::{Comparison, Shadow};
+use super::{
+    findings::{Finding, Findings},
+    shadow::{Comparison, Shadow},
+};
 use crate::{
-    decide::{Decider, Found, alert::Decision, family::Family, policy::Policy, sources::Matched},
+    decide::{
+        Decider, Found,
+        alert::Decision,
+        family::Family,
+        policy::Policy,
+        sources::{Against, Matched},
+    },
     enforce::target::{Prefix, Target},
-    features::extractor::{Due, Extractor},
+    features::{
+        extractor::{Due, Extractor},
+        ways::Ends,
+    },
     model::Scratch,
     score::Scorer,
 };
@@ -58,6 +70,8 @@ pub struct Pipeline {
     shadow: Option<Shadow>,
     batch: Batch,
     counts: Counts,
+    /// Kept where they are asked for.
+    findings: Option<Findings>,
 }
 
 impl Pipeline {
@@ -71,6 +85,7 @@ impl Pipeline {
             shadow: None,
             batch: Batch::default(),
             counts: Counts::default(),
+            findings: None,
         }
     }
 
@@ -134,6 +149,7 @@ impl Pipeline {
     pub fn tick(&mut self, matched: &Matched<'_>, now_us: u64) -> Vec<Decision> {
         let (decider, scorer) = (&mut self.decider, self.scorer.as_deref());
         let mut shadow = self.shadow.as_mut();
+        let mut findings = self.findings.as_mut();
         let (mut scored, mut attacks) = (0, 0);
         let batch = &mut self.batch;
         self.extractor.each(now_us, |some, around, ways| {
@@ -146,6 +162,9 @@ impl Pipeline {
                     let (family, score) = scorer.judge(rows.next()?)?;
                     attacks += 1;
                     let new = ways.mark_family(due.way, family as u8);
+                    if let Some(findings) = &mut findings {
+                        findings.note(due.way, &due.record, Finding { family, score });
+                    }
                     Some(Found { family, score, new })
                 });
                 if let Some(shadow) = &mut shadow {
@@ -171,6 +190,23 @@ impl Pipeline {
         self.counts.found += attacks;
         self.counts.ticks += 1;
         decisions
+    }
+
+    /// What is found in flows is kept from now on.
+    pub fn keep_findings(&mut self) {
+        self.findings.get_or_insert_default();
+    }
+
+    /// What the model found in the flow that has this way, where that is kept.
+    #[must_use]
+    pub fn finding(&self, way: u32, record: &FlowRecord) -> Option<Finding> {
+        self.findings.as_ref()?.of(way, record)
+    }
+
+    /// What is held against a flow's source.
+    #[must_use]
+    pub fn against(&self, record: &FlowRecord, now_us: u64) -> Option<Against> {
+        self.decider.against(&Ends::of(record).source, now_us)
     }
 
     /// What was decided is decided anew; what is known of hosts and of what is usual stays.

@@ -3,6 +3,7 @@
 mod changes;
 mod models;
 mod served;
+mod sinks;
 
 use std::{
     fs,
@@ -26,6 +27,7 @@ use super::{
 };
 use models::Models;
 use served::Served;
+use sinks::Sinks;
 
 use crate::{
     agent::{
@@ -39,7 +41,7 @@ use crate::{
     output::{
         Rfc3339,
         eve::{self, Event},
-        sink::{self, Sink},
+        nats::Subject,
     },
     score::Scorer,
     serve::published::Topic,
@@ -109,13 +111,14 @@ impl Args {
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let loaded = args.load()?;
     let stop = Stop::hold_and_reload();
-    let sink = open_sink(&loaded.config)?;
+    let events = sinks::open_events(&loaded.config)?;
     let request = args.plane.request(pins)?;
     if args.plane.replace {
         attach::replace(&args.plane, pins, &request)?;
     }
     pins.create()?;
     let served = Served::start(&loaded.config, pins);
+    let sinks = Sinks::open(events, &loaded.config, &served.published.tallies)?;
     let happened = follow(args, pins, request);
     let Some(agent) = attached(args, pins, &request, &happened, &stop, &loaded)? else {
         return Ok(());
@@ -126,7 +129,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         request,
         stop,
         happened,
-        sink,
+        sinks,
         plane: plane_of(pins),
         agent,
         config: loaded.config.clone(),
@@ -149,17 +152,6 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         running.config.tick_ms,
     ));
     running.until_stopped()
-}
-
-fn open_sink(config: &Config) -> Result<Option<Sink>, Failure> {
-    let Some(place) = &config.events else {
-        return Ok(None);
-    };
-    let Ok(place) = place.parse::<sink::Place>();
-    let shown = place.to_string();
-    Sink::open(place, report::warn)
-        .map(Some)
-        .map_err(|error| Failure::Other(format!("writing events to {shown}: {error}")))
 }
 
 /// Attaches what is to be attached, on a thread of its own: it may take longer than a tick.
@@ -225,7 +217,7 @@ fn attached(
 fn open(pins: &Pins, config: &Config) -> Result<LiveAgent, TablesError> {
     let policy = config.decide.clone();
     let mut agent = LiveAgent::open(Pins::new(pins.root()), policy, None, config.enforce)?;
-    if config.flow_events && config.events.is_some() {
+    if sinks::wants_flows(config) {
         agent.log_flows()?;
     }
     Ok(agent)
@@ -268,7 +260,7 @@ struct Running<'a> {
     request: Request,
     stop: Stop,
     happened: Receiver<Happened>,
-    sink: Option<Sink>,
+    sinks: Sinks,
     plane: Option<u64>,
     agent: LiveAgent,
     config: Config,
@@ -331,24 +323,18 @@ impl Running<'_> {
     }
 
     fn tick(&mut self, now_ns: u64) {
-        let ticked = self.agent.tick(now_ns);
+        let mut ticked = self.agent.tick(now_ns);
         self.last_pass = ticked.pass;
         let fares = (self.plane.is_some(), self.late);
-        self.served.publish(
-            &self.agent,
-            &self.config,
-            &ticked,
-            fares,
-            self.sink.as_ref(),
-        );
+        self.served
+            .publish(&self.agent, &self.config, &ticked, fares, &self.sinks);
         let epoch_us = epoch_us(now_ns);
-        if let Some(sink) = &self.sink {
-            for (flow, reason) in &ticked.flows {
-                sink.line(eve::flow(flow, *reason, epoch_us));
-            }
-            for (hit, verdict) in &ticked.hits {
-                sink.line(eve::first_hit(hit, verdict, epoch_us));
-            }
+        let unix_s = (epoch_us + now_ns / 1000) / 1_000_000;
+        self.sinks
+            .flows(&mut ticked.flows, &self.config, epoch_us, unix_s);
+        for (hit, verdict) in &ticked.hits {
+            self.sinks
+                .tell(Subject::Drop, eve::first_hit(hit, verdict, epoch_us));
         }
         for (decision, in_force) in &ticked.decisions {
             let Some(alert) = &decision.alert else {
@@ -357,9 +343,9 @@ impl Running<'_> {
             let event = Event::of(decision, alert, *in_force, epoch_us, None);
             let line = event.line();
             self.served.published.tell(Topic::Alert, &line);
-            match &self.sink {
-                Some(sink) => sink.line(line),
-                None => report::note(&event.sentence()),
+            self.sinks.tell(Subject::Alert, line);
+            if !self.sinks.has_log() {
+                report::note(&event.sentence());
             }
             if matches!(alert.kind, Kind::Safety | Kind::Fault) {
                 report::warn(&alert.reason);
@@ -414,6 +400,8 @@ impl Running<'_> {
                     // What it does with verdicts and where it writes is decided at the start.
                     enforce: self.config.enforce,
                     events: self.config.events.clone(),
+                    archive: self.config.archive.clone(),
+                    nats: self.config.nats.clone(),
                     ..loaded.config
                 };
                 self.take_models(loaded.models);
@@ -437,15 +425,13 @@ impl Running<'_> {
         let line = Event::of(&decision, alert, false, epoch_us(now_ns), None).line();
         self.served.published.count_alert(alert);
         self.served.published.tell(Topic::Alert, &line);
-        if let Some(sink) = &self.sink {
-            sink.line(line);
-        }
+        self.sinks.tell(Subject::Alert, line);
     }
 
     fn tell_stats(&self, now_ns: u64) {
-        let Some(sink) = &self.sink else {
+        if !self.sinks.has_log() {
             return;
-        };
+        }
         match self.agent.account() {
             Ok(account) => {
                 let mut stats = stats(&account, &self.agent.counts(), &self.last_pass);
@@ -456,17 +442,15 @@ impl Running<'_> {
                 if let Some(comparison) = self.agent.comparison() {
                     stats["shadow"] = serde_json::json!(comparison);
                 }
-                let counts = sink.counts();
-                let load =
-                    |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
-                stats["agent"]["events_written"] = load(&counts.written).into();
-                stats["agent"]["events_lost"] = load(&counts.lost).into();
+                let (written, lost) = self.sinks.counts();
+                stats["agent"]["events_written"] = written.into();
+                stats["agent"]["events_lost"] = lost.into();
                 let line = serde_json::json!({
                     "timestamp": Rfc3339(epoch_us(now_ns) + now_ns / 1000).to_string(),
                     "event_type": "stats",
                     "stats": { "detector": stats },
                 });
-                sink.line(format!("{line}\n"));
+                self.sinks.log(format!("{line}\n"));
             }
             Err(error) => report::complain(&error.to_string()),
         }

@@ -28,7 +28,7 @@ use crowds::{Crowded, Crowds};
 use family::Family;
 use policy::{Policy, Step};
 use served::Budget;
-use sources::{Evidence, Matched, Sources};
+use sources::{Against, Evidence, Matched, Sources};
 use victims::Victims;
 
 /// What the model found in a flow.
@@ -268,6 +268,12 @@ impl Decider {
             Target::Address(address) => self.sources.pardon(&Address::from(*address)),
             target => self.victims.failed(target),
         }
+    }
+
+    /// What is held against a source.
+    #[must_use]
+    pub fn against(&self, source: &Address, now_us: u64) -> Option<Against> {
+        self.sources.against(source, now_us)
     }
 
     /// Sources that are denied, and destinations under attack.

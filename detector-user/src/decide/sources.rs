@@ -51,6 +51,15 @@ pub struct Evidence {
     pub reason: String,
 }
 
+/// What is held against a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Against {
+    /// Of which family.
+    pub family: Family,
+    /// What is done, or would be.
+    pub step: Step,
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 struct Suspect {
     at_us: u64,
@@ -270,6 +279,18 @@ impl Sources {
                 .is_some_and(|suspect| suspect.was_served)
         };
         self.denied.iter().filter(served).count()
+    }
+
+    /// What is held against a source: the step is that of a verdict while it has one, else it was merely told of.
+    #[must_use]
+    pub fn against(&self, source: &Address, now_us: u64) -> Option<Against> {
+        let mut suspect = *self.suspects.get(source)?;
+        suspect.forget_alerts(now_us);
+        let denied = suspect.until_us > now_us;
+        Some(Against {
+            family: suspect.family?,
+            step: suspect.step.filter(|_| denied).unwrap_or(Step::Alert),
+        })
     }
 
     /// Sources that are denied.

@@ -9,6 +9,10 @@ use super::{
 use crate::{
     cli::status::gather::{InterfaceStatus, Named, Status, Sum},
     decide::family::Family,
+    output::{
+        archive::{Dropped, Removed},
+        nats::Unsent,
+    },
 };
 
 /// What a metric is.
@@ -262,6 +266,39 @@ metrics! {
         |r| one(r.agent.events_written);
     "detector_events_lost_total" Counter [] "Event lines that were lost: their place was slow, full or gone"
         |r| one(r.agent.events_lost);
+
+    "detector_archive_rows_offered_total" Counter [] "Flows that ended and were handed to the archive; offered = written + dropped + pending"
+        |r| one(r.tallies.archive.offered.load(Relaxed));
+    "detector_archive_rows_written_total" Counter [] "Of them, rows in complete files"
+        |r| one(r.tallies.archive.written.load(Relaxed));
+    "detector_archive_rows_dropped_total" Counter ["reason"] "Of them, rows that are in no file: the queue or the disk was full, or nothing could be written"
+        |r| Dropped::ALL.iter().map(|why| labelled([why.name()], r.tallies.archive.dropped(*why))).collect();
+    "detector_archive_rows_pending" Gauge [] "Of them, rows that wait, or are in a file that is not complete yet"
+        |r| one(r.tallies.archive.pending());
+    "detector_archive_rows_waiting" Gauge [] "Of those, rows that wait in the queue"
+        |r| one(r.tallies.archive.waiting.load(Relaxed));
+    "detector_archive_written_bytes_total" Counter [] "Bytes of files that were completed"
+        |r| one(r.tallies.archive.bytes.load(Relaxed));
+    "detector_archive_stored_bytes" Gauge [] "Bytes of all files of the archive"
+        |r| one(r.tallies.archive.stored_bytes.load(Relaxed));
+    "detector_archive_files_removed_total" Counter ["reason"] "Files that were removed, because of their age or of the size of all"
+        |r| Removed::ALL.iter().map(|why| labelled([why.name()], r.tallies.archive.removed(*why))).collect();
+    "detector_archive_last_success_timestamp_seconds" Gauge [] "When a file was last completed"
+        |r| one(seconds(r.tallies.archive.succeeded_unix_ms.load(Relaxed)));
+    "detector_nats_connected" Gauge [] "Whether there is a NATS server with the stream"
+        |r| one(r.tallies.nats.connected.load(Relaxed));
+    "detector_nats_events_offered_total" Counter [] "Events that were handed over for NATS; offered = published + dropped + pending"
+        |r| one(r.tallies.nats.offered.load(Relaxed));
+    "detector_nats_events_published_total" Counter [] "Of them, those that the stream acknowledged"
+        |r| one(r.tallies.nats.published.load(Relaxed));
+    "detector_nats_events_dropped_total" Counter ["reason"] "Of them, those that are not in the stream: the queue was full, the server refused them, or the agent stopped"
+        |r| Unsent::ALL.iter().map(|why| labelled([why.name()], r.tallies.nats.dropped(*why))).collect();
+    "detector_nats_events_pending" Gauge [] "Of them, those that wait, or are not acknowledged yet"
+        |r| one(r.tallies.nats.pending());
+    "detector_nats_published_bytes_total" Counter [] "Bytes of events that the stream acknowledged, without headers"
+        |r| one(r.tallies.nats.bytes.load(Relaxed));
+    "detector_nats_last_success_timestamp_seconds" Gauge [] "When an event was last acknowledged"
+        |r| one(seconds(r.tallies.nats.succeeded_unix_ms.load(Relaxed)));
 
     "detector_api_events_lost_total" Counter [] "Events that found no room on their way to followers of the API"
         |r| one(r.stream_lost);

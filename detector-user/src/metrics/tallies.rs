@@ -1,11 +1,17 @@
 //! What the agent's loop counts for the metrics, beside what the kernel counts. Adding is one atomic operation.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
-use crate::decide::{
-    alert::{By, Kind},
-    family::Family,
-    policy::Step,
+use crate::{
+    decide::{
+        alert::{By, Kind},
+        family::Family,
+        policy::Step,
+    },
+    output::{archive::ArchiveCounts, nats::NatsCounts},
 };
 
 /// The kinds of alert, in the order in which they are counted.
@@ -77,6 +83,10 @@ pub struct Tallies {
     /// When the configuration was last read with success, Unix ms.
     pub reloaded_unix_ms: AtomicU64,
     rows: AtomicU64,
+    /// Rows of the archive.
+    pub archive: Arc<ArchiveCounts>,
+    /// Events to NATS.
+    pub nats: Arc<NatsCounts>,
 }
 
 fn place<T: PartialEq>(all: &[T], one: &T) -> usize {

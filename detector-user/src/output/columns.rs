@@ -30,10 +30,12 @@ pub enum Kind {
     U32,
     /// An unsigned integer of 64 bits.
     U64,
+    /// A number of 32 bits with a fraction.
+    F32,
 }
 
 /// One flow's value of a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value<'a> {
     /// The column does not apply.
     Null,
@@ -41,12 +43,14 @@ pub enum Value<'a> {
     Text(Cow<'a, str>),
     /// Of a column of [`Kind::Text`].
     Address(IpAddr),
+    /// Of a column of [`Kind::F32`].
+    Real(f32),
     /// Of any other column.
     Number(u64),
 }
 
-/// One column.
-pub struct Column {
+/// One column of rows of a kind: of flows, if nothing else is said.
+pub struct Column<R = Flow> {
     /// Its name, the same in every format.
     pub name: &'static str,
     /// What it holds.
@@ -54,7 +58,7 @@ pub struct Column {
     /// What it means.
     pub doc: &'static str,
     /// Reads it.
-    pub get: for<'a> fn(&'a Flow) -> Value<'a>,
+    pub get: for<'a> fn(&'a R) -> Value<'a>,
 }
 
 /// Whether a flow has packets in the direction whose bit of [`state`] this is.

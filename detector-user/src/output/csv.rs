@@ -45,6 +45,9 @@ impl CsvWriter {
                 Value::Number(n) => {
                     let _ = write!(self.field, "{n}");
                 }
+                Value::Real(x) => {
+                    let _ = write!(self.field, "{x}");
+                }
                 Value::Address(address) => {
                     let _ = write!(self.field, "{address}");
                 }

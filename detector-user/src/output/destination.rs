@@ -14,6 +14,8 @@ use super::error::name;
 
 const BUFFER_BYTES: usize = 256 * 1024;
 
+/// How the name of a file ends that is not complete.
+pub const PARTIAL: &str = ".partial";
 /// Mode of a new file, less the user's mask.
 const FILE_MODE: u32 = 0o666;
 
@@ -26,8 +28,12 @@ pub struct Destination {
 enum To {
     /// Standard output, or something that is no regular file: a pipe, a device.
     Stream(File),
-    /// A file that is not yet under its name.
-    Temporary { file: NamedTempFile, path: PathBuf },
+    /// A file that is not yet under its name, and may replace one that is.
+    Temporary {
+        file: NamedTempFile,
+        path: PathBuf,
+        replaces: bool,
+    },
 }
 
 impl Destination {
@@ -49,6 +55,21 @@ impl Destination {
                 }
             }
         }
+    }
+
+    /// Opens a file that takes the place of no other: where its name is taken when it is finished, that is an error. Until
+    /// then its name begins with `prefix` and ends with [`PARTIAL`].
+    ///
+    /// # Errors
+    /// Where its folder cannot be written to.
+    pub fn fresh(path: &Path, prefix: &str) -> Result<Self, OutputError> {
+        let file = temporary(path, prefix).map_err(|cause| OutputError::open(path, cause))?;
+        let to = To::Temporary {
+            file,
+            path: path.to_owned(),
+            replaces: false,
+        };
+        Ok(Self::new(to, name(path)))
     }
 
     fn new(to: To, place: String) -> Self {
@@ -89,12 +110,21 @@ impl Destination {
             .map_err(|error| OutputError::write(&place, error.into_error()))?;
         match to {
             To::Stream(_) => Ok(()),
-            To::Temporary { file, path } => {
+            To::Temporary {
+                file,
+                path,
+                replaces,
+            } => {
                 // A name must not outlive a crash without its content.
                 file.as_file()
                     .sync_data()
                     .map_err(|cause| OutputError::write(&place, cause))?;
-                file.persist(&path)
+                let persisted = if replaces {
+                    file.persist(&path)
+                } else {
+                    file.persist_noclobber(&path)
+                };
+                persisted
                     .map(drop)
                     .map_err(|error| OutputError::replace(&path, error.error))
             }
@@ -144,22 +174,31 @@ fn open(path: &Path) -> io::Result<To> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => (path.to_owned(), None),
         Err(error) => return Err(error),
     };
+    let file = temporary(&path, ".detector-")?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    Ok(To::Temporary {
+        file,
+        path,
+        replaces: true,
+    })
+}
+
+/// A file beside `path`, removed where it is dropped.
+fn temporary(path: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let file = tempfile::Builder::new()
-        .prefix(".detector-")
-        .suffix(".partial")
+    tempfile::Builder::new()
+        .prefix(prefix)
+        .suffix(PARTIAL)
         .make_in(directory, |path| {
             OpenOptions::new()
                 .write(true)
                 .create_new(true)
                 .mode(FILE_MODE)
                 .open(path)
-        })?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
-    }
-    Ok(To::Temporary { file, path })
+        })
 }

@@ -87,6 +87,9 @@ fn append(text: &mut String, flow: &Flow) {
             Value::Number(n) => {
                 let _ = write!(text, "{n}");
             }
+            Value::Real(x) => {
+                let _ = write!(text, "{x}");
+            }
             Value::Address(address) => {
                 let _ = write!(text, "\"{address}\"");
             }

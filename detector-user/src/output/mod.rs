@@ -2,12 +2,14 @@
 //!
 //! JSON, JSON lines, CSV and Parquet have the same columns ([`columns`]) and lose nothing; the table is for people.
 
+pub mod archive;
 pub mod columns;
 mod csv;
 mod destination;
 mod error;
 pub mod eve;
 mod json;
+pub mod nats;
 mod order;
 mod parquet;
 mod printable;
@@ -22,6 +24,7 @@ pub use json::flow_object;
 pub use order::{FlowOutput, Shown, Sort};
 pub use printable::printable;
 pub use time::Rfc3339;
+pub(crate) use time::day_of;
 
 use crate::flow::Flow;
 
@@ -63,7 +66,7 @@ pub enum FlowWriter {
     /// [`Format::Csv`].
     Csv(csv::CsvWriter),
     /// [`Format::Parquet`].
-    Parquet(Box<parquet::ParquetWriter>),
+    Parquet(Box<parquet::ParquetWriter<Flow>>),
 }
 
 impl FlowWriter {
@@ -77,7 +80,10 @@ impl FlowWriter {
             Format::Json => Self::Json(json::JsonWriter::array(destination)),
             Format::Jsonl => Self::Json(json::JsonWriter::lines(destination)),
             Format::Csv => Self::Csv(csv::CsvWriter::new(destination)?),
-            Format::Parquet => Self::Parquet(Box::new(parquet::ParquetWriter::new(destination)?)),
+            Format::Parquet => Self::Parquet(Box::new(parquet::ParquetWriter::new(
+                destination,
+                parquet::GROUP_ROWS_MAX,
+            )?)),
         })
     }
 

@@ -4,17 +4,21 @@
 //! |---|---|---|
 //! | text | `Utf8` | `BYTE_ARRAY (STRING)` |
 //! | time | `Timestamp(Microsecond, "UTC")` | `INT64 (TIMESTAMP_MICROS, UTC)` |
+//! | fractions | `Float32` | `FLOAT` |
 //! | integers | `UInt8`, `UInt16`, `UInt32`, `UInt64` | `INT32` or `INT64 (UINT_n)` |
 //!
 //! Every column is nullable. Each field's metadata has its meaning under `doc`; the file's has the version of the
 //! columns under `detector.flow_columns`. Memory is bounded by one batch and one row group.
+//!
+//! What more is known of a flow than the flow itself is in columns behind those of the flow ([`Row`]).
 
 use std::io;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt8Builder, UInt16Builder,
-    UInt32Builder, UInt64Builder,
+    ArrayRef, Float32Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+    UInt8Builder, UInt16Builder, UInt32Builder, UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -23,23 +27,44 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 
-use super::columns::{self, Kind, Value};
+use super::columns::{self, Column, Kind, Value};
 use super::{Destination, OutputError};
 use crate::flow::Flow;
 
 /// Flows that are put into columns at a time.
 const BATCH_ROWS: usize = 4096;
 /// Flows of one row group, which is held in memory, encoded, until it is full.
-const GROUP_ROWS: usize = 128 * 1024;
+pub(super) const GROUP_ROWS_MAX: usize = 128 * 1024;
+/// What a row takes that is not encoded yet, about.
+const ROW_BYTES_ABOUT: usize = 256;
 /// Version of the list of columns and their meaning.
 const COLUMNS_VERSION: &str = "1";
 
+/// What a file has rows of: a flow, and what more is known of it.
+pub trait Row: Sized + 'static {
+    /// The columns behind those of the flow.
+    const FURTHER: &'static [Column<Self>];
+
+    /// The flow.
+    fn flow(&self) -> &Flow;
+}
+
+impl Row for Flow {
+    const FURTHER: &'static [Column<Self>] = &[];
+
+    fn flow(&self) -> &Flow {
+        self
+    }
+}
+
 /// Writes a Parquet file.
-pub struct ParquetWriter {
+pub struct ParquetWriter<R> {
     writer: ArrowWriter<Destination>,
     schema: Arc<Schema>,
     builders: Vec<Builder>,
     rows: usize,
+    batch_rows: usize,
+    of: PhantomData<fn(&R)>,
 }
 
 /// A column under construction.
@@ -50,18 +75,20 @@ enum Builder {
     U16(UInt16Builder),
     U32(UInt32Builder),
     U64(UInt64Builder),
+    F32(Float32Builder),
 }
 
-impl ParquetWriter {
-    pub(super) fn new(destination: Destination) -> Result<Self, OutputError> {
+impl<R: Row> ParquetWriter<R> {
+    /// A file whose row groups have so many rows at most, 1 at least.
+    pub(super) fn new(destination: Destination, group_rows: usize) -> Result<Self, OutputError> {
         if destination.is_terminal() {
             return Err(OutputError::ParquetToTerminal);
         }
         let place = destination.place().to_owned();
-        let schema = Arc::new(schema());
+        let schema = Arc::new(schema::<R>());
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_row_count(Some(group_rows))
             .set_created_by(concat!("detector ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_key_value_metadata(Some(vec![KeyValue::new(
                 "detector.flow_columns".to_owned(),
@@ -73,17 +100,23 @@ impl ParquetWriter {
         Ok(Self {
             writer,
             schema,
-            builders: columns::all().map(|c| Builder::new(c.kind)).collect(),
+            builders: shapes::<R>()
+                .map(|(_, kind, _)| Builder::new(kind))
+                .collect(),
             rows: 0,
+            batch_rows: BATCH_ROWS.min(group_rows),
+            of: PhantomData,
         })
     }
 
-    pub(super) fn write(&mut self, flow: &Flow) -> Result<(), OutputError> {
-        for (builder, column) in self.builders.iter_mut().zip(columns::all()) {
-            builder.append((column.get)(flow));
+    pub(super) fn write(&mut self, row: &R) -> Result<(), OutputError> {
+        let of_flow = columns::all().map(|column| (column.get)(row.flow()));
+        let further = R::FURTHER.iter().map(|column| (column.get)(row));
+        for (builder, value) in self.builders.iter_mut().zip(of_flow.chain(further)) {
+            builder.append(value);
         }
         self.rows += 1;
-        if self.rows == BATCH_ROWS {
+        if self.rows == self.batch_rows {
             self.write_batch()?;
         }
         Ok(())
@@ -96,6 +129,12 @@ impl ParquetWriter {
             .map_err(ParquetError::from)
             .and_then(|batch| self.writer.write(&batch))
             .map_err(|error| failed(self.writer.inner().place(), error))
+    }
+
+    /// Bytes that are written so far, and about as many as what is held in memory will take at most.
+    pub(super) fn bytes(&self) -> (u64, u64) {
+        let held = self.writer.in_progress_size() + self.rows * ROW_BYTES_ABOUT;
+        (self.writer.bytes_written() as u64, held as u64)
     }
 
     pub(super) fn finish(mut self) -> Result<(), OutputError> {
@@ -111,20 +150,28 @@ impl ParquetWriter {
     }
 }
 
+/// Name, kind and meaning of every column.
+fn shapes<R: Row>() -> impl Iterator<Item = (&'static str, Kind, &'static str)> {
+    let of_flow = columns::all().map(|column| (column.name, column.kind, column.doc));
+    let further = R::FURTHER.iter();
+    of_flow.chain(further.map(|column| (column.name, column.kind, column.doc)))
+}
+
 /// The schema of the file.
-fn schema() -> Schema {
-    let fields: Vec<Field> = columns::all()
-        .map(|column| {
-            let data_type = match column.kind {
+fn schema<R: Row>() -> Schema {
+    let fields: Vec<Field> = shapes::<R>()
+        .map(|(name, kind, doc)| {
+            let data_type = match kind {
                 Kind::Text => DataType::Utf8,
                 Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
                 Kind::U8 => DataType::UInt8,
                 Kind::U16 => DataType::UInt16,
                 Kind::U32 => DataType::UInt32,
                 Kind::U64 => DataType::UInt64,
+                Kind::F32 => DataType::Float32,
             };
-            let doc = [("doc", column.doc)];
-            Field::new(column.name, data_type, true).with_metadata(doc)
+            let doc = [("doc", doc)];
+            Field::new(name, data_type, true).with_metadata(doc)
         })
         .collect();
     Schema::new(fields)
@@ -139,6 +186,7 @@ impl Builder {
             Kind::U16 => Self::U16(UInt16Builder::new()),
             Kind::U32 => Self::U32(UInt32Builder::new()),
             Kind::U64 => Self::U64(UInt64Builder::new()),
+            Kind::F32 => Self::F32(Float32Builder::new()),
         }
     }
 
@@ -154,7 +202,7 @@ impl Builder {
                 Value::Address(address) => {
                     builder.append_value(address.to_string());
                 }
-                Value::Null | Value::Number(_) => builder.append_null(),
+                Value::Null | Value::Number(_) | Value::Real(_) => builder.append_null(),
             },
             // The latest time is u64::MAX ns, which in µs fits.
             Self::Time(builder) => builder.append_option(number.map(|n| n as i64)),
@@ -162,6 +210,10 @@ impl Builder {
             Self::U16(builder) => builder.append_option(number.map(|n| n as u16)),
             Self::U32(builder) => builder.append_option(number.map(|n| n as u32)),
             Self::U64(builder) => builder.append_option(number),
+            Self::F32(builder) => builder.append_option(match value {
+                Value::Real(x) => Some(x),
+                _ => None,
+            }),
         }
     }
 
@@ -173,6 +225,7 @@ impl Builder {
             Self::U16(builder) => Arc::new(builder.finish()),
             Self::U32(builder) => Arc::new(builder.finish()),
             Self::U64(builder) => Arc::new(builder.finish()),
+            Self::F32(builder) => Arc::new(builder.finish()),
         }
     }
 }

@@ -7,6 +7,8 @@ use std::fmt::{self, Write};
 pub struct Rfc3339(pub u64);
 
 const SECONDS_DAY: u64 = 86_400;
+/// From 0000-03-01 to 1970-01-01.
+const DAYS_TO_1970: u64 = 719_468;
 
 impl fmt::Display for Rfc3339 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,8 +37,6 @@ impl Rfc3339 {
 /// so that the leap day is the last (after Howard Hinnant, "chrono-compatible low-level date algorithms").
 fn date(day: u64) -> (u64, u64, u64) {
     const DAYS_ERA: u64 = 146_097;
-    /// From 0000-03-01 to 1970-01-01.
-    const DAYS_TO_1970: u64 = 719_468;
     let day = day + DAYS_TO_1970;
     let (era, day) = (day / DAYS_ERA, day % DAYS_ERA);
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -49,6 +49,13 @@ fn date(day: u64) -> (u64, u64, u64) {
         (month - 9, 1)
     };
     (era * 400 + year + next_year, month, day)
+}
+
+/// The day of a date in the Gregorian calendar, counted from 1970-01-01 (Hinnant's `days_from_civil`): what [`date`] undoes.
+pub(crate) fn day_of(year: u32, month: u32, day: u32) -> i64 {
+    let year = i64::from(year) - i64::from(month <= 2);
+    let of_year = (153 * ((i64::from(month) + 9) % 12) + 2) / 5 + i64::from(day) - 1;
+    year * 365 + year / 4 - year / 100 + year / 400 + of_year - DAYS_TO_1970 as i64
 }
 
 #[cfg(test)]
@@ -85,6 +92,11 @@ mod tests {
                 (year, month, day) => before == (year, month, day - 1),
             };
             assert!(follows, "{before:?} {today:?}");
+            let (year, month, of_month) = today;
+            assert_eq!(
+                day_of(year as u32, month as u32, of_month as u32),
+                day as i64
+            );
             before = today;
         }
         // The latest time that a capture can state in nanoseconds.

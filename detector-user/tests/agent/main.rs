@@ -6,7 +6,10 @@
 )]
 
 mod acts;
+mod archive;
+mod credentials;
 mod faults;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod models;
+mod nats;

@@ -16,7 +16,7 @@ use crate::lab::{
 };
 
 /// One that finds every flow to be of a family.
-fn always(family: Family, version: &str) -> Vec<u8> {
+pub fn always(family: Family, version: &str) -> Vec<u8> {
     let features: Vec<String> = features::NAMES
         .iter()
         .map(|&name| name.to_owned())

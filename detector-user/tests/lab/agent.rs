@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -155,6 +157,49 @@ impl Stage {
                 raw.send(&tcp_frame(source, v4(SERVER, 80), tcp::SYN, &[]));
             }
         });
+    }
+
+    /// Flows that begin, carry a little and are reset, each from a port of its own of one source.
+    pub fn closed_flows(&self, source: [u8; 4], ports: std::ops::Range<u16>) {
+        self.attacker.within(|| {
+            let raw = Raw::sender("va");
+            for port in ports {
+                let (client, server) = (v4(source, port), v4(SERVER, 80));
+                for (flags, payload) in [
+                    (tcp::SYN, &b""[..]),
+                    (tcp::ACK | tcp::PSH, b"GET /"),
+                    (tcp::RST | tcp::ACK, b""),
+                ] {
+                    raw.send(&tcp_frame(client, server, flags, payload));
+                }
+            }
+        });
+    }
+
+    /// A series of `/metrics`, with its labels as they are written there.
+    pub fn metric(&self, series: &str) -> Option<f64> {
+        let text = self.server.within(|| {
+            let mut stream = TcpStream::connect("127.0.0.1:9190").ok()?;
+            let request = "GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).ok()?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).ok()?;
+            Some(text)
+        })?;
+        let value = |line: &str| {
+            line.strip_prefix(series)?
+                .strip_prefix(' ')?
+                .trim()
+                .parse()
+                .ok()
+        };
+        text.lines().find_map(value)
+    }
+
+    /// Starts another agent in the place of one that ended.
+    pub fn restart(&mut self, arguments: &[&str]) {
+        self.agent = start(&self.server, &self.pins(), &self.folder, arguments, &[]);
+        self.hear("ready");
     }
 
     pub fn signal(&self, signal: &str) {

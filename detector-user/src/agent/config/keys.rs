@@ -11,6 +11,12 @@ pub enum Range {
     Listen,
     /// A path, or `off`.
     Socket,
+    /// NATS servers, separated by commas.
+    Servers,
+    /// A NATS subject: words separated by dots.
+    Subject,
+    /// One word of a NATS subject.
+    Word,
     /// A whole number from one to another.
     Whole(u64, u64),
     /// A number from one to another.
@@ -46,13 +52,14 @@ const fn optional(path: &'static str, range: Range) -> Key {
     }
 }
 
-use Range::{Ladder, Listen, Number, Socket, Switch, Text, Whole};
+use Range::{Ladder, Listen, Number, Servers, Socket, Subject, Switch, Text, Whole, Word};
 
 /// No count is larger.
 const MANY: f64 = 1e12;
-/// A day, and a month, in seconds.
+/// A day, a month and a year, in seconds.
 const DAY_S: u64 = 86_400;
 const MONTH_S: u64 = 30 * DAY_S;
+const YEAR_S: u64 = 365 * DAY_S;
 const SHARE: Range = Number(0.0, 1.0);
 const COUNT: Range = Number(0.0, MANY);
 const STEPS: Range = Ladder(MANY);
@@ -73,6 +80,19 @@ pub const KEYS: &[Key] = &[
     key("models.probation_s", Whole(0, MONTH_S)),
     key("models.probation_alerts_min", Whole(0, 1_000_000_000)),
     key("models.probation_factor", COUNT),
+    optional("archive.folder", Text),
+    key("archive.bytes_max", Whole(1 << 20, 1 << 50)),
+    key("archive.age_max_s", Whole(0, 100 * YEAR_S)),
+    key("archive.rows_max", Whole(1024, 1 << 24)),
+    key("archive.flush_s", Whole(1, 3600)),
+    optional("nats.url", Servers),
+    optional("nats.credentials", Text),
+    optional("nats.tls_ca", Text),
+    key("nats.stream", Word),
+    key("nats.subject", Subject),
+    key("nats.stream_bytes_max", Whole(0, 1 << 50)),
+    key("nats.queue_max", Whole(16, 1 << 20)),
+    key("nats.flow_events", Switch),
     key("api.listen", Listen),
     key("api.socket", Socket),
     optional("api.tls_certificate", Text),
@@ -157,6 +177,35 @@ impl Range {
                 }
                 fault("a path that begins with /, or \"off\"".to_owned())
             }
+            Self::Servers => {
+                let text = value.as_str().unwrap_or_default();
+                let is_server = |one: &str| {
+                    let schemes = ["nats://", "tls://"];
+                    let rest = schemes.iter().find_map(|scheme| one.strip_prefix(scheme));
+                    // A password would stand in every log.
+                    rest.is_some_and(|rest| !rest.is_empty() && !rest.contains('@'))
+                };
+                if text.split(',').all(|one| is_server(one.trim())) {
+                    return None;
+                }
+                fault(
+                    "nats://HOST[:PORT] or tls://HOST[:PORT], several separated by commas; who it is stands in nats.credentials"
+                        .to_owned(),
+                )
+            }
+            Self::Subject => {
+                let text = value.as_str().unwrap_or_default();
+                if text.split('.').all(is_word) {
+                    return None;
+                }
+                fault("words without blanks, * and >, separated by dots".to_owned())
+            }
+            Self::Word => {
+                if is_word(value.as_str().unwrap_or_default()) {
+                    return None;
+                }
+                fault("one word, without dots, blanks, * and >".to_owned())
+            }
             Self::Whole(min, max) => {
                 let whole = value.as_integer().and_then(|n| u64::try_from(n).ok());
                 if whole.is_some_and(|n| (min..=max).contains(&n)) {
@@ -194,6 +243,12 @@ impl Fault {
             allowed,
         }
     }
+}
+
+/// Whether a text may be one word of a NATS subject.
+fn is_word(text: &str) -> bool {
+    let forbidden = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '.' | '*' | '>');
+    !text.is_empty() && !text.contains(forbidden)
 }
 
 fn ladder(value: &toml::Value, max: f64) -> Option<Fault> {

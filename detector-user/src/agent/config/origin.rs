@@ -171,7 +171,11 @@ fn places() -> impl Iterator<Item = (String, Range)> {
 /// A variable's text as a value: as it is where text is due, else as TOML has it.
 fn value_of(text: &str, range: Range) -> Value {
     let plain = || Value::String(text.to_owned());
-    if matches!(range, Range::Text | Range::Listen | Range::Socket) {
+    let textual = matches!(
+        range,
+        Range::Text | Range::Listen | Range::Socket | Range::Servers | Range::Subject | Range::Word
+    );
+    if textual {
         return plain();
     }
     let parsed: Option<Table> = toml::from_str(&format!("value = {text}")).ok();

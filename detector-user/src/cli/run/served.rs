@@ -10,14 +10,14 @@ use tokio::sync::{
     oneshot::{self, Sender},
 };
 
-use super::super::report;
+use super::{super::report, sinks::Sinks};
 use crate::{
     agent::{
         config::Config,
         live::{LiveAgent, Ticked},
     },
     decide::alert::Act,
-    output::sink::Sink,
+    output::nats::Subject,
     score::Scorer,
     serve::{
         Server,
@@ -127,7 +127,7 @@ impl Served {
         config: &Config,
         ticked: &Ticked,
         (attached, late): (bool, u64),
-        sink: Option<&Sink>,
+        sinks: &Sinks,
     ) {
         let tallies = &self.published.tallies;
         tallies.drain.add(ticked.drained.as_micros() as u64);
@@ -147,15 +147,14 @@ impl Served {
                 tallies.verdict_writes_failed.fetch_add(failed, Relaxed);
             }
             if *in_force {
-                self.published.tell(Topic::Verdict, &verdict_event(act));
+                let event = verdict_event(act);
+                sinks.publish(Subject::Verdict, &event);
+                self.published.tell(Topic::Verdict, &event);
             }
         }
         let counts = agent.counts();
         let (denied, attacked) = agent.standing();
-        let (written, lost) = sink.map_or((0, 0), |sink| {
-            let counts = sink.counts();
-            (counts.written.load(Relaxed), counts.lost.load(Relaxed))
-        });
+        let (written, lost) = sinks.counts();
         self.published.agent.store(Arc::new(AgentView {
             attached,
             enforce: agent.enforces(),

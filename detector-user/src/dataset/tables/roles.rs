@@ -116,7 +116,7 @@ pub enum Role {
     ClientPort,
     /// Another column that says what the row is.
     Label,
-    /// Something that the makers of the table derived from addresses or labels.
+    /// Something that the makers of the table derived from addresses or labels, or that a detector said.
     Derived,
 }
 
@@ -131,7 +131,7 @@ impl Role {
             Self::Identity => Some("identity"),
             Self::ClientPort => Some("client's port"),
             Self::Label => Some("another label"),
-            Self::Derived => Some("derived from addresses or labels"),
+            Self::Derived => Some("derived from addresses or labels, or said by a detector"),
         }
     }
 }
@@ -322,7 +322,15 @@ const LABELS: &[&str] = &[
     "traffictype",
     "tag",
 ];
-const DERIVED: &[&str] = &["inbound"];
+const DERIVED: &[&str] = &[
+    "inbound",
+    // What the agent itself said of a flow in its archive, and why it was written then.
+    "alertfamily",
+    "modelfamily",
+    "modelscore",
+    "verdict",
+    "endreason",
+];
 const CAPTURES: &[&str] = &["capture", "pcap", "pcapfile", "capturefile", "group"];
 
 /// What a column is, told by its name.
@@ -431,6 +439,8 @@ mod tests {
             ("detailed-label", Role::Label),
             ("Attempted Category", Role::Label),
             ("Inbound", Role::Derived),
+            ("alert_family", Role::Derived),
+            ("model_score", Role::Derived),
             ("Flow Duration", Role::Feature),
             ("protocol", Role::Feature),
         ] {

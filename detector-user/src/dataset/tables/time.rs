@@ -1,5 +1,7 @@
 //! Times as tables write them.
 
+use crate::output::day_of;
+
 /// Seconds since some day; only their order and distance count. A number is taken as it is; a date may have its year first,
 /// or last with the day before the month, as CICFlowMeter writes it, where both are possible.
 pub(super) fn seconds(text: &str) -> Option<f64> {
@@ -21,14 +23,7 @@ pub(super) fn seconds(text: &str) -> Option<f64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    Some(days(year, month, day) * 86_400.0 + of_day(time)?)
-}
-
-/// Days since 1 March of year 0 in the Gregorian calendar (Hinnant's `days_from_civil`).
-fn days(year: u32, month: u32, day: u32) -> f64 {
-    let year = i64::from(year) - i64::from(month <= 2);
-    let of_year = (153 * ((i64::from(month) + 9) % 12) + 2) / 5 + i64::from(day) - 1;
-    (year * 365 + year / 4 - year / 100 + year / 400 + of_year) as f64
+    Some(day_of(year, month, day) as f64 * 86_400.0 + of_day(time)?)
 }
 
 fn of_day(time: &str) -> Option<f64> {
