@@ -22,7 +22,7 @@ use origin::{Origin, Resolved};
 use serde::{Deserialize, Serialize};
 
 use super::model_source::ModelSettings;
-use crate::{decide::policy::Policy, serve::settings::ApiSettings};
+use crate::{decide::policy::Policy, privilege::PrivilegeSettings, serve::settings::ApiSettings};
 
 /// Where the configuration is looked for unless told otherwise.
 pub const PATH: &str = "/etc/detector/detector.toml";
@@ -90,6 +90,8 @@ pub struct Config {
     pub flow_events: bool,
     /// Between two stats events, s; 0: none.
     pub stats_s: u64,
+    /// What it gives up at its start.
+    pub privileges: PrivilegeSettings,
     /// Where models come from, and what is done about new ones.
     pub models: ModelSettings,
     /// Where and how it serves.
@@ -107,6 +109,7 @@ impl Default for Config {
             events: None,
             flow_events: false,
             stats_s: 10,
+            privileges: PrivilegeSettings::default(),
             models: ModelSettings::default(),
             api: ApiSettings::default(),
             decide: Policy::default(),

@@ -41,8 +41,12 @@ use crate::{
         eve::{self, Event},
         sink::{self, Sink},
     },
+    privilege::{
+        self, Confinement, Held,
+        reach::{Beyond, Reach},
+    },
     score::Scorer,
-    serve::published::Topic,
+    serve::{listen::Listeners, published::Topic},
     wire::{
         attach::Request,
         follow::{Follower, Happened, POLL_INTERVAL},
@@ -88,8 +92,8 @@ struct Loaded {
 }
 
 impl Args {
-    /// The configuration, flags over file, and the model that it names.
-    fn load(&self) -> Result<Loaded, Failure> {
+    /// The configuration, flags over file.
+    fn configuration(&self) -> Result<Config, Failure> {
         let mut config = Config::read(self.config.as_deref())
             .map_err(|error| Failure::Configuration(error.to_string()))?;
         config.enforce |= self.enforce;
@@ -97,27 +101,53 @@ impl Args {
         config.events = self.events.clone().or(config.events);
         config.flow_events |= self.flow_events;
         config.model = self.model.clone().or(config.model);
-        let models = if self.no_model {
+        Ok(config)
+    }
+
+    /// The models that a configuration names.
+    fn models(&self, config: &Config) -> Result<Models, SourceError> {
+        if self.no_model {
             Ok(Models::none())
         } else {
-            Models::load(&config)
-        };
+            Models::load(config)
+        }
+    }
+
+    /// Both anew, if what the agent is confined to allows it.
+    fn load_within(&self, confined: Option<&Reach>) -> Result<Loaded, Failure> {
+        let beyond = |error: Beyond| Failure::Configuration(error.to_string());
+        let file = self.config.as_deref();
+        if let Some(reach) = confined {
+            reach.covers_file(file).map_err(beyond)?;
+        }
+        let config = self.configuration()?;
+        if let Some(reach) = confined {
+            reach.covers(&config, file).map_err(beyond)?;
+        }
+        let models = self.models(&config);
         Ok(Loaded { config, models })
     }
 }
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
-    let loaded = args.load()?;
+    let config = args.configuration()?;
     let stop = Stop::hold_and_reload();
-    let sink = open_sink(&loaded.config)?;
     let request = args.plane.request(pins)?;
     if args.plane.replace {
         attach::replace(&args.plane, pins, &request)?;
     }
     pins.create()?;
-    let served = Served::start(&loaded.config, pins);
+    let listeners = Listeners::bind(&config.api, |listening| match listening {
+        Ok(place) => report::note(&format!("serving at {place}")),
+        Err(error) => report::warn(&format!("{error}; the agent goes on without")),
+    });
+    // No thread is there yet, and nothing that a stranger wrote is read yet: threads, models and requests come after.
+    let (held, confined) = hold_least(args, &config, pins)?;
+    let models = args.models(&config);
+    let sink = open_sink(&config)?;
+    let served = Served::start(&config, pins, listeners, held);
     let happened = follow(args, pins, request);
-    let Some(agent) = attached(args, pins, &request, &happened, &stop, &loaded)? else {
+    let Some(agent) = attached(args, pins, &request, &happened, &stop, &config)? else {
         return Ok(());
     };
     let mut running = Running {
@@ -129,7 +159,8 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         sink,
         plane: plane_of(pins),
         agent,
-        config: loaded.config.clone(),
+        config,
+        confined,
         last_pass: Pass::default(),
         late: 0,
         served,
@@ -137,7 +168,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         probation: Probation::default(),
         shadow: None,
     };
-    running.take_models(loaded.models);
+    running.take_models(models);
     running.learn_spared();
     report::note(&format!(
         "ready: {}, tick {} ms",
@@ -149,6 +180,23 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         running.config.tick_ms,
     ));
     running.until_stopped()
+}
+
+/// Gives up what is not needed, and tells what is held; with it what the agent is confined to, if it is.
+fn hold_least(
+    args: &Args,
+    config: &Config,
+    pins: &Pins,
+) -> Result<(Held, Option<Arc<Reach>>), Failure> {
+    let reach = Reach::of(config, args.config.as_deref(), pins.root());
+    let held = privilege::hold_least(config.privileges, &reach)
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    report::note(&format!("holds {held}"));
+    if let Some(complaint) = held.landlock.complaint() {
+        report::warn(complaint);
+    }
+    let confined = held.landlock == Confinement::Confined;
+    Ok((held, confined.then(|| Arc::new(reach))))
 }
 
 fn open_sink(config: &Config) -> Result<Option<Sink>, Failure> {
@@ -200,7 +248,7 @@ fn attached(
     request: &Request,
     happened: &Receiver<Happened>,
     stop: &Stop,
-    loaded: &Loaded,
+    config: &Config,
 ) -> Result<Option<LiveAgent>, Failure> {
     let (mut waited, mut there) = (false, false);
     loop {
@@ -209,7 +257,7 @@ fn attached(
             tell(one, request)?;
         }
         if there {
-            return Ok(Some(open(pins, &loaded.config)?));
+            return Ok(Some(open(pins, config)?));
         }
         if stop.within(Duration::from_millis(50)) {
             return Ok(None);
@@ -272,6 +320,8 @@ struct Running<'a> {
     plane: Option<u64>,
     agent: LiveAgent,
     config: Config,
+    /// What it was confined to at its start; `None`: to nothing.
+    confined: Option<Arc<Reach>>,
     last_pass: Pass,
     late: u64,
     served: Served,
@@ -414,6 +464,7 @@ impl Running<'_> {
                     // What it does with verdicts and where it writes is decided at the start.
                     enforce: self.config.enforce,
                     events: self.config.events.clone(),
+                    privileges: self.config.privileges,
                     ..loaded.config
                 };
                 self.take_models(loaded.models);

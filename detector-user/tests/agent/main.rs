@@ -10,3 +10,4 @@ mod faults;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod models;
+mod privileges;
