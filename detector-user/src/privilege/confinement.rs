@@ -58,6 +58,17 @@ impl Confinement {
     }
 }
 
+/// The version of Landlock's ABI that the kernel has; `None` where it has none, or does not let it be asked for.
+#[must_use]
+pub fn kernel_abi() -> Option<u32> {
+    const VERSION: libc::c_uint = 1;
+    let nothing = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag the kernel takes no attributes, changes nothing, and answers with a number or an error.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0usize, VERSION) };
+    u32::try_from(answer).ok().filter(|abi| *abi > 0)
+}
+
 /// Confines this thread, and those that it starts, to what is within reach, for good. With it the version of the ABI in force; 0: none.
 pub(super) fn confine(reach: &Reach) -> (Confinement, u32) {
     let status = match ruleset(reach).and_then(RulesetCreated::restrict_self) {

@@ -6,7 +6,7 @@ mod confinement;
 pub mod reach;
 
 pub use capabilities::hold_nothing;
-pub use confinement::Confinement;
+pub use confinement::{Confinement, kernel_abi};
 
 use std::fmt;
 

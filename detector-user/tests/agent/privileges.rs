@@ -199,8 +199,10 @@ fn confined() {
     };
     let (home, pins) = (Path::new(&arguments[0]), Path::new(&arguments[1]));
     let (own, elsewhere) = (home.join("own"), home.join("elsewhere"));
-    let mut config = Config::default();
-    config.events = Some(own.join("eve.json").display().to_string());
+    let mut config = Config {
+        events: Some(own.join("eve.json").display().to_string()),
+        ..Config::default()
+    };
     config.api.socket = own.join("socket").display().to_string();
     let reach = Reach::of(&config, Some(&own.join("detector.toml")), pins);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -215,12 +217,11 @@ fn confined() {
     };
     // In its folders it reads, makes and appends, and removes what it must.
     assert_eq!(fs::read_to_string(own.join("file")).unwrap(), "text");
-    fs::write(own.join("eve.json"), "line").unwrap_or_else(|_| {
-        // Emptying is no appending.
-        let mut options = fs::OpenOptions::new();
-        options.create(true).append(true);
-        options.open(own.join("eve.json")).unwrap();
-    });
+    let mut append = fs::OpenOptions::new();
+    append.create(true).append(true);
+    append.open(own.join("eve.json")).unwrap();
+    fs::write(own.join("socket"), "").unwrap();
+    fs::remove_file(own.join("socket")).unwrap();
     fs::create_dir(pins).unwrap();
     fs::remove_dir(pins).unwrap();
     // Elsewhere it does nothing, though it is root.
