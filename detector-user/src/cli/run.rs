@@ -1,5 +1,6 @@
 //! `detector run`: the agent.
 
+mod args;
 mod changes;
 mod models;
 mod served;
@@ -7,7 +8,6 @@ mod served;
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, channel},
@@ -19,19 +19,20 @@ use std::{
 use detector_common::abi::map;
 
 use super::{
-    attach::{self, PlaneArgs, told::Told},
+    attach::{self, told::Told},
     failure::Failure,
     report,
     stop::{Asked, Stop},
 };
-use models::Models;
+pub(super) use args::Args;
+use args::Loaded;
 use served::Served;
 
 use crate::{
     agent::{
         config::Config,
         live::{LiveAgent, epoch_us, monotonic_ns, stats},
-        model_source::{News, SourceError},
+        model_source::News,
         probation::Probation,
     },
     decide::alert::{By, Kind},
@@ -41,10 +42,7 @@ use crate::{
         eve::{self, Event},
         sink::{self, Sink},
     },
-    privilege::{
-        self, Confinement, Held,
-        reach::{Beyond, Reach},
-    },
+    privilege::reach::Reach,
     score::Scorer,
     serve::{listen::Listeners, published::Topic},
     wire::{
@@ -57,77 +55,6 @@ use crate::{
 
 /// Who is never to be blocked is looked up again after so many polls.
 const FLOOR_POLLS: u32 = 10;
-
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    plane: PlaneArgs,
-    /// Act on what is decided; without it nothing is dropped, and alerts say what would have been done
-    #[arg(long)]
-    enforce: bool,
-    /// Configuration file [default: /etc/detector/detector.toml, where there is one]
-    #[arg(long, env = "DETECTOR_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Model to score by [default: the one that is built in]
-    #[arg(long, env = "DETECTOR_MODEL", value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Decide by plain thresholds alone
-    #[arg(long, conflicts_with = "model")]
-    no_model: bool,
-    /// Where events go, as EVE JSON lines: a file, - for standard output, or unix:PATH
-    #[arg(long, env = "DETECTOR_EVENTS", value_name = "PLACE")]
-    events: Option<String>,
-    /// Write an event for each flow that ends, too
-    #[arg(long)]
-    flow_events: bool,
-    /// Between two ticks, ms
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=10_000))]
-    tick_ms: Option<u64>,
-}
-
-/// What can be loaded anew while the agent runs.
-struct Loaded {
-    config: Config,
-    models: Result<Models, SourceError>,
-}
-
-impl Args {
-    /// The configuration, flags over file.
-    fn configuration(&self) -> Result<Config, Failure> {
-        let mut config = Config::read(self.config.as_deref())
-            .map_err(|error| Failure::Configuration(error.to_string()))?;
-        config.enforce |= self.enforce;
-        config.tick_ms = self.tick_ms.unwrap_or(config.tick_ms);
-        config.events = self.events.clone().or(config.events);
-        config.flow_events |= self.flow_events;
-        config.model = self.model.clone().or(config.model);
-        Ok(config)
-    }
-
-    /// The models that a configuration names.
-    fn models(&self, config: &Config) -> Result<Models, SourceError> {
-        if self.no_model {
-            Ok(Models::none())
-        } else {
-            Models::load(config)
-        }
-    }
-
-    /// Both anew, if what the agent is confined to allows it.
-    fn load_within(&self, confined: Option<&Reach>) -> Result<Loaded, Failure> {
-        let beyond = |error: Beyond| Failure::Configuration(error.to_string());
-        let file = self.config.as_deref();
-        if let Some(reach) = confined {
-            reach.covers_file(file).map_err(beyond)?;
-        }
-        let config = self.configuration()?;
-        if let Some(reach) = confined {
-            reach.covers(&config, file).map_err(beyond)?;
-        }
-        let models = self.models(&config);
-        Ok(Loaded { config, models })
-    }
-}
 
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let config = args.configuration()?;
@@ -142,7 +69,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         Err(error) => report::warn(&format!("{error}; the agent goes on without")),
     });
     // No thread is there yet, and nothing that a stranger wrote is read yet: threads, models and requests come after.
-    let (held, confined) = hold_least(args, &config, pins)?;
+    let (held, confined) = args.hold_least(&config, pins)?;
     let models = args.models(&config);
     let sink = open_sink(&config)?;
     let served = Served::start(&config, pins, listeners, held);
@@ -180,23 +107,6 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         running.config.tick_ms,
     ));
     running.until_stopped()
-}
-
-/// Gives up what is not needed, and tells what is held; with it what the agent is confined to, if it is.
-fn hold_least(
-    args: &Args,
-    config: &Config,
-    pins: &Pins,
-) -> Result<(Held, Option<Arc<Reach>>), Failure> {
-    let reach = Reach::of(config, args.config.as_deref(), pins.root());
-    let held = privilege::hold_least(config.privileges, &reach)
-        .map_err(|error| Failure::Other(error.to_string()))?;
-    report::note(&format!("holds {held}"));
-    if let Some(complaint) = held.landlock.complaint() {
-        report::warn(complaint);
-    }
-    let confined = held.landlock == Confinement::Confined;
-    Ok((held, confined.then(|| Arc::new(reach))))
 }
 
 fn open_sink(config: &Config) -> Result<Option<Sink>, Failure> {

@@ -18,6 +18,7 @@ use crate::lab::{
     agent::Stage,
     child::{self, Child},
     skip,
+    space::veth,
 };
 
 /// CAP_NET_ADMIN, CAP_PERFMON, CAP_BPF.
@@ -124,6 +125,32 @@ fn it_keeps_what_it_has_where_it_is_told_to() {
     for field in ["CapEff", "CapPrm", "CapBnd", "NoNewPrivs"] {
         assert_eq!(main[field], own[field], "{field}");
     }
+}
+
+#[test]
+fn a_data_plane_that_is_replaced_or_removed_is_read_and_attached_anew() {
+    let Some(mut stage) = Stage::new(&["--enforce", "--no-model"]) else {
+        return;
+    };
+    let detector = |words: &str| {
+        let (program, pins) = (env!("CARGO_BIN_EXE_detector"), stage.pins());
+        let line = format!("{program} --pin-dir {} {words}", pins.display());
+        stage.server.run(&line);
+    };
+    detector("attach -i vb --flow-slots 8192 --replace");
+    stage.hear("the data plane was replaced");
+    // The directory that was there at the start goes, and another one comes.
+    detector("detach");
+    stage.hear("the data plane was removed");
+    detector("attach -i vb --flow-slots 4096 --verdict-slots 64");
+    stage.hear_times("the data plane was replaced", 2);
+    stage.attacker.run("ip link delete dev va");
+    stage.hear("vb is gone");
+    veth((&stage.attacker, "va"), (&stage.server, "vb"));
+    stage.hear_times("attached to vb", 2);
+    stage.scan([10, 0, 0, 9]);
+    stage.alert("scan", "drop");
+    assert!(stage.is_running());
 }
 
 #[test]
