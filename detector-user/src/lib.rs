@@ -11,6 +11,7 @@ pub mod judge;
 pub mod metrics;
 pub mod model;
 pub mod output;
+pub mod privilege;
 pub mod registry;
 pub mod score;
 pub mod serve;

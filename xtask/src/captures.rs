@@ -90,7 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
             captures.display()
         );
     }
-    let detector = tool::build_detector()?;
+    let detector = tool::build_detector("release")?;
     let mut text = String::from(
         "# What is decided about the shared captures\n\n`detector replay --decide --enforce`, built-in model and thresholds. Of each \
          capture: frames, those that verdicts dropped, verdicts, and what was raised, with the highest action.\n",

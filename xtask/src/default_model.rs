@@ -59,7 +59,7 @@ pub fn run(args: &Args) -> Result<()> {
     let folder = root.join("models/default");
     let output = args.output.clone().unwrap_or_else(|| folder.clone());
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
-    let detector = tool::build_detector()?;
+    let detector = tool::build_detector("release")?;
     let rows = detector.with_file_name("default-model-rows.parquet");
     tool::run(
         Command::new(&detector)

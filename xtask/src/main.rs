@@ -1,6 +1,7 @@
 //! Project tasks: `cargo xtask TASK`.
 mod bpf;
 mod captures;
+mod deb;
 mod default_model;
 mod demo;
 mod kernels;
@@ -29,6 +30,8 @@ enum Task {
     DefaultModel(default_model::Args),
     /// Tell what is decided about every shared capture
     Captures(captures::Args),
+    /// Build the Debian package
+    Deb(deb::Args),
     /// Install what the tests and the laboratory need
     Setup,
     /// Show it at work: real attacks in an isolated laboratory, found and dropped, benign traffic served
@@ -48,6 +51,7 @@ fn main() -> anyhow::Result<()> {
         Task::Bpf(args) => bpf::run(&args),
         Task::DefaultModel(args) => default_model::run(&args),
         Task::Captures(args) => captures::run(&args),
+        Task::Deb(args) => deb::run(&args),
         Task::Setup => setup::run(),
         Task::Demo(args) => demo::run(&args),
         Task::Lab(args) => trials::run(&args),

@@ -1,11 +1,13 @@
 //! What the tests and the laboratory use beside the toolchain.
 
+use std::{path::PathBuf, process::Command};
+
 use anyhow::{Result, bail};
 
 use crate::tool;
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 24] = [
+const PROGRAMS: [(&str, &str); 25] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -30,13 +32,18 @@ const PROGRAMS: [(&str, &str); 24] = [
     ("setpriv", "util-linux"),
     ("systemd-analyze", "systemd"),
     ("nats-server", "nats-server"),
+    ("debootstrap", "debootstrap"),
 ];
+
+/// The version of cargo-deb that is installed where there is none.
+const CARGO_DEB: &str = "3.8.0";
 
 /// Installs what is missing, in one go.
 ///
 /// # Errors
 /// Where a package cannot be installed.
 pub fn run() -> Result<()> {
+    cargo_deb()?;
     let mut packages: Vec<&str> = missing().map(|(_, package)| package).collect();
     packages.dedup();
     if packages.is_empty() {
@@ -49,6 +56,37 @@ pub fn run() -> Result<()> {
         bail!("installed, but not on PATH: {}", still.join(", "));
     }
     Ok(())
+}
+
+/// What makes Debian packages; installed beside what is built where it is missing.
+///
+/// # Errors
+/// Where it cannot be installed.
+pub fn cargo_deb() -> Result<PathBuf> {
+    let tools = tool::root().join("target/tools");
+    let installed = tools.join("bin/cargo-deb");
+    if let Some(found) =
+        tool::find("cargo-deb").or_else(|| installed.exists().then(|| installed.clone()))
+    {
+        return Ok(found);
+    }
+    eprintln!(
+        "xtask: installing cargo-deb {CARGO_DEB} into {}",
+        tools.display()
+    );
+    tool::run(
+        Command::new("cargo")
+            .args([
+                "install",
+                "cargo-deb",
+                "--version",
+                CARGO_DEB,
+                "--locked",
+                "--root",
+            ])
+            .arg(&tools),
+    )?;
+    Ok(installed)
 }
 
 fn missing() -> impl Iterator<Item = (&'static str, &'static str)> {

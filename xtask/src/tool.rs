@@ -120,13 +120,13 @@ pub fn root() -> &'static Path {
     package.parent().unwrap_or(package)
 }
 
-/// Builds the `detector` command; where it is.
-pub fn build_detector() -> Result<PathBuf> {
-    eprintln!("xtask: building the detector (cargo build --release -p detector-user)");
+/// Builds the `detector` command with one of cargo's profiles; where it is.
+pub fn build_detector(profile: &str) -> Result<PathBuf> {
+    eprintln!("xtask: building the detector (cargo build --profile {profile} -p detector-user)");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root())
-        .args(["build", "--release", "--package", "detector-user"])
+        .args(["build", "--profile", profile, "--package", "detector-user"])
         .args([
             "--bin",
             "detector",

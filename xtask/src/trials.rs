@@ -159,7 +159,7 @@ pub fn perform(
         Some(path) => path
             .canonicalize()
             .with_context(|| format!("{}", path.display()))?,
-        None => tool::build_detector()?,
+        None => tool::build_detector("release")?,
     };
     let begin = Instant::now();
     let stop = Stop::hold();

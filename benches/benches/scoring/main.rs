@@ -24,7 +24,6 @@ const PASSES: usize = 5;
 /// What all are measured with.
 #[derive(Clone, Copy)]
 struct Workload<'a> {
-    directory: &'a Path,
     model: &'static str,
     /// Rows × features.
     rows: &'a [f32],
@@ -75,14 +74,13 @@ fn measure(directory: &Path, model: &'static str, file: &str) -> Result<()> {
         .map(|bytes| f32::from_le_bytes(*bytes))
         .collect();
     let workload = Workload {
-        directory,
         model,
         rows: &rows,
         features: ensemble.features(),
     };
     let ours = own(workload, &ensemble);
     #[cfg(feature = "peers")]
-    peers::measure(workload, file, &ours)?;
+    peers::measure(workload, directory, file, &ours)?;
     let _ = ours;
     Ok(())
 }

@@ -16,7 +16,12 @@ use super::{BATCHES, Workload, quickest, tell};
 const ROWS_SLOW: usize = 256;
 
 /// Every peer that has the model.
-pub(super) fn measure(workload: Workload<'_>, file: &str, ours: &[f32]) -> Result<()> {
+pub(super) fn measure(
+    workload: Workload<'_>,
+    directory: &Path,
+    file: &str,
+    ours: &[f32],
+) -> Result<()> {
     let has = |kind: &str| {
         let path = workload
             .directory
@@ -37,7 +42,7 @@ pub(super) fn measure(workload: Workload<'_>, file: &str, ours: &[f32]) -> Resul
         "xgboost" => ModelFormat::XgboostUbjson,
         _ => return Ok(()),
     };
-    hess(workload, &workload.directory.join(file), format, ours)
+    hess(workload, &directory.join(file), format, ours)
 }
 
 /// The one environment of the process.

@@ -25,6 +25,7 @@ use super::model_source::ModelSettings;
 use crate::{
     decide::policy::Policy,
     output::{archive::ArchiveSettings, nats::NatsSettings},
+    privilege::PrivilegeSettings,
     serve::settings::ApiSettings,
 };
 
@@ -94,6 +95,8 @@ pub struct Config {
     pub flow_events: bool,
     /// Between two stats events, s; 0: none.
     pub stats_s: u64,
+    /// What it gives up at its start.
+    pub privileges: PrivilegeSettings,
     /// Where models come from, and what is done about new ones.
     pub models: ModelSettings,
     /// Where flows are archived.
@@ -115,6 +118,7 @@ impl Default for Config {
             events: None,
             flow_events: false,
             stats_s: 10,
+            privileges: PrivilegeSettings::default(),
             models: ModelSettings::default(),
             archive: ArchiveSettings::default(),
             nats: NatsSettings::default(),

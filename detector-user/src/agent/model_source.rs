@@ -55,6 +55,26 @@ impl Default for ModelSettings {
     }
 }
 
+impl ModelSettings {
+    /// The file that is named as shadow, if one is.
+    #[must_use]
+    pub fn shadow_file(&self) -> Option<&Path> {
+        let shadow = self.shadow.as_deref();
+        shadow.filter(|shadow| *shadow != STAGING).map(Path::new)
+    }
+
+    /// The registry's directory; `None` where there is no registry, or it is an object store.
+    #[must_use]
+    pub fn registry_directory(&self) -> Option<&Path> {
+        let address = self.registry.as_deref()?;
+        match address.split_once("://") {
+            None => Some(Path::new(address)),
+            Some(("file", path)) => Some(Path::new(path)),
+            Some(_) => None,
+        }
+    }
+}
+
 /// As [`ModelSettings::shadow`] names the version in staging.
 const STAGING: &str = "staging";
 

@@ -3,6 +3,7 @@
 //! The commands on the data plane work on what is pinned, whether an agent runs or not.
 
 mod attach;
+mod client;
 mod config;
 mod detach;
 mod doctor;

@@ -23,15 +23,22 @@ pub(super) struct CompletionsArgs {
 
 pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
     let mut command = Cli::command();
-    command.build();
     if let Some(directory) = &args.directory {
         std::fs::create_dir_all(directory)?;
-        clap_mangen::generate_to(command, directory)?;
+        clap_mangen::generate_to(without_help(command), directory)?;
         return Ok(());
     }
+    command.build();
     let mut page = Vec::new();
     clap_mangen::Man::new(command).render(&mut page)?;
     put(&page)
+}
+
+/// Without the commands called `help`, which would have a page for each page.
+fn without_help(command: Command) -> Command {
+    command
+        .disable_help_subcommand(true)
+        .mut_subcommands(without_help)
 }
 
 pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {

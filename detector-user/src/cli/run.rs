@@ -1,5 +1,6 @@
 //! `detector run`: the agent.
 
+mod args;
 mod changes;
 mod models;
 mod served;
@@ -8,7 +9,6 @@ mod sinks;
 use std::{
     fs,
     os::unix::fs::MetadataExt as _,
-    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, channel},
@@ -20,12 +20,13 @@ use std::{
 use detector_common::abi::map;
 
 use super::{
-    attach::{self, PlaneArgs, told::Told},
+    attach::{self, told::Told},
     failure::Failure,
     report,
     stop::{Asked, Stop},
 };
-use models::Models;
+pub(super) use args::Args;
+use args::Loaded;
 use served::Served;
 use sinks::Sinks;
 
@@ -33,7 +34,7 @@ use crate::{
     agent::{
         config::Config,
         live::{LiveAgent, epoch_us, monotonic_ns, stats},
-        model_source::{News, SourceError},
+        model_source::News,
         probation::Probation,
     },
     decide::alert::{By, Kind},
@@ -43,8 +44,9 @@ use crate::{
         eve::{self, Event},
         nats::Subject,
     },
+    privilege::reach::Reach,
     score::Scorer,
-    serve::published::Topic,
+    serve::{listen::Listeners, published::Topic},
     wire::{
         attach::Request,
         follow::{Follower, Happened, POLL_INTERVAL},
@@ -56,71 +58,26 @@ use crate::{
 /// Who is never to be blocked is looked up again after so many polls.
 const FLOOR_POLLS: u32 = 10;
 
-#[derive(Clone, Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    plane: PlaneArgs,
-    /// Act on what is decided; without it nothing is dropped, and alerts say what would have been done
-    #[arg(long)]
-    enforce: bool,
-    /// Configuration file [default: /etc/detector/detector.toml, where there is one]
-    #[arg(long, env = "DETECTOR_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Model to score by [default: the one that is built in]
-    #[arg(long, env = "DETECTOR_MODEL", value_name = "FILE")]
-    model: Option<PathBuf>,
-    /// Decide by plain thresholds alone
-    #[arg(long, conflicts_with = "model")]
-    no_model: bool,
-    /// Where events go, as EVE JSON lines: a file, - for standard output, or unix:PATH
-    #[arg(long, env = "DETECTOR_EVENTS", value_name = "PLACE")]
-    events: Option<String>,
-    /// Write an event for each flow that ends, too
-    #[arg(long)]
-    flow_events: bool,
-    /// Between two ticks, ms
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=10_000))]
-    tick_ms: Option<u64>,
-}
-
-/// What can be loaded anew while the agent runs.
-struct Loaded {
-    config: Config,
-    models: Result<Models, SourceError>,
-}
-
-impl Args {
-    /// The configuration, flags over file, and the model that it names.
-    fn load(&self) -> Result<Loaded, Failure> {
-        let mut config = Config::read(self.config.as_deref())
-            .map_err(|error| Failure::Configuration(error.to_string()))?;
-        config.enforce |= self.enforce;
-        config.tick_ms = self.tick_ms.unwrap_or(config.tick_ms);
-        config.events = self.events.clone().or(config.events);
-        config.flow_events |= self.flow_events;
-        config.model = self.model.clone().or(config.model);
-        let models = if self.no_model {
-            Ok(Models::none())
-        } else {
-            Models::load(&config)
-        };
-        Ok(Loaded { config, models })
-    }
-}
-
 pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
-    let loaded = args.load()?;
+    let config = args.configuration()?;
     let stop = Stop::hold_and_reload();
-    let events = sinks::open_events(&loaded.config)?;
     let request = args.plane.request(pins)?;
     if args.plane.replace {
         attach::replace(&args.plane, pins, &request)?;
     }
     pins.create()?;
-    let served = Served::start(&loaded.config, pins);
-    let sinks = Sinks::open(events, &loaded.config, &served.published.tallies)?;
+    let listeners = Listeners::bind(&config.api, |listening| match listening {
+        Ok(place) => report::note(&format!("serving at {place}")),
+        Err(error) => report::warn(&format!("{error}; the agent goes on without")),
+    });
+    // No thread is there yet, and nothing that a stranger wrote is read yet: threads, models and requests come after.
+    let (held, confined) = args.hold_least(&config, pins)?;
+    let models = args.models(&config);
+    let events = sinks::open_events(&config)?;
+    let served = Served::start(&config, pins, listeners, held);
+    let sinks = Sinks::open(events, &config, &served.published.tallies)?;
     let happened = follow(args, pins, request);
-    let Some(agent) = attached(args, pins, &request, &happened, &stop, &loaded)? else {
+    let Some(agent) = attached(args, pins, &request, &happened, &stop, &config)? else {
         return Ok(());
     };
     let mut running = Running {
@@ -132,7 +89,8 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         sinks,
         plane: plane_of(pins),
         agent,
-        config: loaded.config.clone(),
+        config,
+        confined,
         last_pass: Pass::default(),
         late: 0,
         served,
@@ -140,7 +98,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
         probation: Probation::default(),
         shadow: None,
     };
-    running.take_models(loaded.models);
+    running.take_models(models);
     running.learn_spared();
     report::note(&format!(
         "ready: {}, tick {} ms",
@@ -192,7 +150,7 @@ fn attached(
     request: &Request,
     happened: &Receiver<Happened>,
     stop: &Stop,
-    loaded: &Loaded,
+    config: &Config,
 ) -> Result<Option<LiveAgent>, Failure> {
     let (mut waited, mut there) = (false, false);
     loop {
@@ -201,7 +159,7 @@ fn attached(
             tell(one, request)?;
         }
         if there {
-            return Ok(Some(open(pins, &loaded.config)?));
+            return Ok(Some(open(pins, config)?));
         }
         if stop.within(Duration::from_millis(50)) {
             return Ok(None);
@@ -264,6 +222,8 @@ struct Running<'a> {
     plane: Option<u64>,
     agent: LiveAgent,
     config: Config,
+    /// What it was confined to at its start; `None`: to nothing.
+    confined: Option<Arc<Reach>>,
     last_pass: Pass,
     late: u64,
     served: Served,
@@ -402,6 +362,7 @@ impl Running<'_> {
                     events: self.config.events.clone(),
                     archive: self.config.archive.clone(),
                     nats: self.config.nats.clone(),
+                    privileges: self.config.privileges,
                     ..loaded.config
                 };
                 self.take_models(loaded.models);

@@ -1,18 +1,19 @@
 //! `detector top`: what goes on, live, over the agent's Unix socket.
 
-mod client;
 mod look;
 mod screen;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
-use super::{failure::Failure, quantity, stop::Stop};
-use crate::agent::config::Config;
-use client::{Client, ClientError};
+use super::{
+    client::{AgentArgs, Client},
+    failure::Failure,
+    quantity,
+    stop::Stop,
+};
 use look::{Look, View};
 
 /// Rows that are printed where there is no screen.
@@ -20,12 +21,8 @@ const ROWS: usize = 15;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The agent's socket [default: api.socket of the configuration]
-    #[arg(long, env = "DETECTOR_API_SOCKET", value_name = "PATH")]
-    socket: Option<PathBuf>,
-    /// Configuration file [default: /etc/detector/detector.toml, where there is one]
-    #[arg(long, env = "DETECTOR_CONFIG", value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    agent: AgentArgs,
     /// Look again every so often (2, 500ms, 1m)
     #[arg(long, value_parser = quantity::interval, default_value = "1", value_name = "SECONDS")]
     interval: Duration,
@@ -34,25 +31,8 @@ pub(super) struct Args {
     once: bool,
 }
 
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::Io { .. } => Self::Unavailable(error.to_string()),
-            ClientError::Problem(text) => Self::Other(text),
-        }
-    }
-}
-
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let socket = match &args.socket {
-        Some(socket) => socket.clone(),
-        None => {
-            let config = Config::read(args.config.as_deref())
-                .map_err(|error| Failure::Configuration(error.to_string()))?;
-            config.api.socket.into()
-        }
-    };
-    let client = Client { socket };
+    let client = args.agent.client()?;
     // Whether there is an agent is told before the screen changes.
     client.get("/api/v1/status")?;
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");

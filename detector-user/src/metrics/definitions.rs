@@ -160,6 +160,10 @@ macro_rules! metrics {
 metrics! {
     "detector_build_info" Gauge ["version"] "1; the version of the program"
         |_| vec![labelled([env!("CARGO_PKG_VERSION")], true)];
+    "detector_capability_held" Gauge ["capability"] "1; a capability that the agent holds"
+        |r| r.held.capabilities.iter().map(|name| labelled([name], true)).collect();
+    "detector_landlock_abi" Gauge [] "The version of Landlock's ABI by which the agent is confined to its files; 0: it is not"
+        |r| one(r.held.landlock_abi);
     "detector_attached" Gauge [] "Whether there is a data plane that the agent reads"
         |r| one(r.agent.attached);
     "detector_interface_attached" Gauge ["interface", "ingress_mode", "egress_mode"]

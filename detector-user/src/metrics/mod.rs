@@ -8,7 +8,7 @@ use prometheus::{
     proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::{cli::status::gather::Status, serve::published::AgentView};
+use crate::{cli::status::gather::Status, privilege::Held, serve::published::AgentView};
 use definitions::{DEFINITIONS, Definition, Kind, Value};
 use tallies::{BOUNDS_US, Tallies};
 
@@ -18,6 +18,8 @@ pub struct Reading<'a> {
     pub(crate) plane: Option<&'a Status>,
     /// The agent.
     pub agent: &'a AgentView,
+    /// What it may do.
+    pub held: &'a Held,
     /// The model in force.
     pub model: Option<String>,
     /// What the agent's loop counts.
@@ -159,6 +161,7 @@ mod tests {
         let reading = Reading {
             plane: None,
             agent: &AgentView::default(),
+            held: &Held::default(),
             model: None,
             tallies: &tallies,
             stream_lost: 0,

@@ -83,6 +83,37 @@ pub enum ListenError {
     Together(&'static str),
 }
 
+/// What listens, bound. Nobody is served yet: binding a low port and reading a key may take what serving does not.
+pub struct Listeners {
+    pub(super) tcp: Option<Tcp>,
+    pub(super) unix: Option<Unix>,
+}
+
+impl Listeners {
+    /// Binds what is configured. A listener that cannot be had is left out, and told of.
+    pub fn bind(
+        settings: &ApiSettings,
+        mut listening: impl FnMut(Result<String, ListenError>),
+    ) -> Self {
+        let mut told = |bound: Result<Option<String>, ListenError>| {
+            if let Some(place) = bound.transpose() {
+                listening(place);
+            }
+        };
+        let mut tcp = None;
+        told(Tcp::bind(settings).map(|bound| {
+            tcp = bound;
+            tcp.as_ref().map(Tcp::url)
+        }));
+        let mut unix = None;
+        told(Unix::bind(settings).map(|bound| {
+            unix = bound;
+            unix.as_ref().map(|unix| unix.path().display().to_string())
+        }));
+        Self { tcp, unix }
+    }
+}
+
 /// The TCP listener, bound.
 pub struct Tcp {
     listener: std::net::TcpListener,

@@ -20,6 +20,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
     let text = exposition(&Reading {
         plane: plane.as_deref(),
         agent: &agent,
+        held: &shared.published.held,
         model: shared.published.model(),
         tallies: &shared.published.tallies,
         stream_lost: shared.published.lost(),

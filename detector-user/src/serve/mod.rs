@@ -39,10 +39,12 @@ use tokio::{
 
 use change::Asked;
 use hub::Hub;
-use listen::{ListenError, Tcp, Unix};
+use listen::Listeners;
 use plane::Plane;
 use published::{Ends, Published};
 use settings::ApiSettings;
+
+use crate::privilege::hold_nothing;
 
 /// Threads that serve.
 const WORKERS: usize = 2;
@@ -80,7 +82,7 @@ pub struct Server {
 pub struct StartError(#[from] io::Error);
 
 impl Server {
-    /// Binds what is configured and serves it. A listener that cannot be had is left out, and told of.
+    /// Serves at what is bound.
     ///
     /// # Errors
     /// Where there are no threads to be had.
@@ -89,13 +91,16 @@ impl Server {
         pins: &Path,
         published: Arc<Published>,
         ends: Ends,
-        mut listening: impl FnMut(Result<String, ListenError>),
+        listeners: Listeners,
     ) -> Result<Self, StartError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .max_blocking_threads(SCORERS)
             .thread_name("serve")
-            .on_thread_start(yielding)
+            .on_thread_start(|| {
+                yielding();
+                hold_nothing();
+            })
             .enable_io()
             .enable_time()
             .build()?;
@@ -111,21 +116,11 @@ impl Server {
         });
         runtime.spawn(notify::tell(shared.clone()));
         let router = router::router(&shared);
-        match Tcp::bind(settings) {
-            Ok(Some(tcp)) => {
-                listening(Ok(tcp.url()));
-                runtime.spawn(tcp.serve(router.clone(), settings.connections_max));
-            }
-            Ok(None) => {}
-            Err(error) => listening(Err(error)),
+        if let Some(tcp) = listeners.tcp {
+            runtime.spawn(tcp.serve(router.clone(), settings.connections_max));
         }
-        match Unix::bind(settings) {
-            Ok(Some(unix)) => {
-                listening(Ok(unix.path().display().to_string()));
-                runtime.spawn(unix.serve(router, settings.connections_max));
-            }
-            Ok(None) => {}
-            Err(error) => listening(Err(error)),
+        if let Some(unix) = listeners.unix {
+            runtime.spawn(unix.serve(router, settings.connections_max));
         }
         Ok(Self {
             runtime: Some(runtime),

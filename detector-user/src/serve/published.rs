@@ -10,7 +10,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
 use super::change::Asked;
-use crate::{decide::alert::Alert, metrics::tallies::Tallies, score::Scorer};
+use crate::{decide::alert::Alert, metrics::tallies::Tallies, privilege::Held, score::Scorer};
 
 /// Events that wait for the server, at most; those beyond are counted and lost to subscribers (the event log has them).
 const EVENTS_WAITING_MAX: usize = 1024;
@@ -88,6 +88,8 @@ pub struct Told {
 pub struct Published {
     /// As of the last tick.
     pub agent: ArcSwap<AgentView>,
+    /// What it may do; settled before it serves.
+    pub held: Held,
     /// The model in force.
     pub scorer: ArcSwapOption<Scorer>,
     /// What the loop counts for the metrics.
@@ -107,11 +109,12 @@ pub struct Ends {
 impl Published {
     /// The place, the server's ends, and the agent's end for changes.
     #[must_use]
-    pub fn new() -> (Arc<Self>, Ends, mpsc::Receiver<Asked>) {
+    pub fn new(held: Held) -> (Arc<Self>, Ends, mpsc::Receiver<Asked>) {
         let (events, told) = mpsc::channel(EVENTS_WAITING_MAX);
         let (changes, asked) = mpsc::channel(CHANGES_WAITING_MAX);
         let published = Arc::new(Self {
             agent: ArcSwap::default(),
+            held,
             scorer: ArcSwapOption::empty(),
             tallies: Tallies::default(),
             events,
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn events_beyond_the_bound_are_counted_and_nobody_waits() {
-        let (published, mut ends, _asked) = Published::new();
+        let (published, mut ends, _asked) = Published::new(Held::default());
         for _ in 0..EVENTS_WAITING_MAX + 5 {
             published.tell(Topic::Alert, "{}\n");
         }

@@ -7,7 +7,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Shared, access::Access, health, published::AgentView};
-use crate::{cli::status::gather::Status as PlaneStatus, output::Rfc3339, wire::load::unix_ms};
+use crate::{
+    cli::status::gather::Status as PlaneStatus, output::Rfc3339, privilege::Held,
+    wire::load::unix_ms,
+};
 
 /// How everything stands.
 #[derive(Serialize, ToSchema)]
@@ -26,6 +29,8 @@ pub(super) struct Status {
     model: Option<String>,
     /// The agent.
     agent: Agent,
+    /// What the agent may do.
+    privileges: Held,
     /// The data plane, as `detector status -o json` tells it; null where there is none.
     #[schema(value_type = Option<Object>)]
     plane: Option<Arc<PlaneStatus>>,
@@ -78,6 +83,14 @@ pub(super) async fn status(
             None
         }
     };
+    complaints.extend(
+        shared
+            .published
+            .held
+            .landlock
+            .complaint()
+            .map(str::to_owned),
+    );
     let view: AgentView = **shared.published.agent.load();
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),
@@ -102,6 +115,7 @@ pub(super) async fn status(
             stream_lost: shared.published.lost(),
             followers: shared.hub.followers(),
         },
+        privileges: shared.published.held.clone(),
         plane,
         complaints,
     })

@@ -13,3 +13,4 @@ mod faults;
 mod lab;
 mod models;
 mod nats;
+mod privileges;

@@ -25,7 +25,9 @@ pub mod frames;
 mod needs;
 pub mod plane;
 pub mod raw;
+pub mod root;
 pub mod space;
+pub mod unit;
 
 pub use needs::skip;
 

@@ -72,6 +72,8 @@ pub const KEYS: &[Key] = &[
     key("stats_s", Whole(0, DAY_S)),
     optional("model", Text),
     optional("events", Text),
+    key("privileges.drop", Switch),
+    key("privileges.confine", Switch),
     optional("models.registry", Text),
     key("models.name", Text),
     key("models.watch_s", Whole(0, DAY_S)),

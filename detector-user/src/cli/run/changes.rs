@@ -18,9 +18,9 @@ use crate::{
 impl Running<'_> {
     pub(super) fn reload(&self, loads: &Sender<Result<Loaded, Failure>>) {
         // Reading a model may take longer than a tick.
-        let (args, loads) = (self.args.clone(), loads.clone());
+        let (args, confined, loads) = (self.args.clone(), self.confined.clone(), loads.clone());
         thread::spawn(move || {
-            let _ = loads.send(args.load());
+            let _ = loads.send(args.load_within(confined.as_deref()));
         });
     }
 

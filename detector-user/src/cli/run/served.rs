@@ -18,10 +18,12 @@ use crate::{
     },
     decide::alert::Act,
     output::nats::Subject,
+    privilege::Held,
     score::Scorer,
     serve::{
         Server,
         change::{Asked, Outcome, Refused},
+        listen::Listeners,
         published::{AgentView, Published, Topic},
     },
     wire::{load::unix_ms, pins::Pins},
@@ -40,25 +42,16 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Starts the server. What of it cannot be had is told of, and the agent goes on without.
-    pub(super) fn start(config: &Config, pins: &Pins) -> Self {
-        let (published, ends, asked) = Published::new();
+    /// Starts the server. Where there is none the agent goes on without.
+    pub(super) fn start(config: &Config, pins: &Pins, listeners: Listeners, held: Held) -> Self {
+        let (published, ends, asked) = Published::new(held);
         let view = AgentView {
             enforce: config.enforce,
             tick_ms: config.tick_ms,
             ..AgentView::default()
         };
         published.agent.store(Arc::new(view));
-        let server = Server::start(
-            &config.api,
-            pins.root(),
-            published.clone(),
-            ends,
-            |listening| match listening {
-                Ok(place) => report::note(&format!("serving at {place}")),
-                Err(error) => report::warn(&format!("{error}; the agent goes on without")),
-            },
-        );
+        let server = Server::start(&config.api, pins.root(), published.clone(), ends, listeners);
         Self {
             published,
             asked,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::client::{Client, ClientError};
+use crate::cli::client::{Client, ClientError};
 use crate::output::{printable, units};
 
 /// What the lower part shows.

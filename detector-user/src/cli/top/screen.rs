@@ -14,10 +14,12 @@ use serde_json::{Value, json};
 
 use super::{
     Rates,
-    client::{Client, ClientError},
     look::{Look, SORTS, View},
 };
-use crate::cli::failure::Failure;
+use crate::cli::{
+    client::{Client, ClientError},
+    failure::Failure,
+};
 
 /// How long a source is blocked by a key, s.
 const BLOCK_S: u64 = 600;

@@ -16,9 +16,12 @@ use detector_common::{
 };
 
 use super::Check;
-use crate::wire::{
-    load::Settings,
-    pins::{PinError, Pins},
+use crate::{
+    privilege,
+    wire::{
+        load::Settings,
+        pins::{PinError, Pins},
+    },
 };
 
 /// Oldest kernel on which the programs are tested.
@@ -50,6 +53,7 @@ pub(super) fn checks(pins: &Pins) -> Vec<Check> {
         kernel(&release, version),
         btf(Path::new("/sys/kernel/btf/vmlinux")),
         capabilities(&fs::read_to_string("/proc/self/status").unwrap_or_default()),
+        landlock(privilege::kernel_abi()),
         bpf_fs(pins),
         memlock(version),
         memory(),
@@ -124,6 +128,17 @@ fn capabilities(status: &str) -> Check {
          AmbientCapabilities=)",
         uses.join(", ")
     ))
+}
+
+fn landlock(abi: Option<u32>) -> Check {
+    let why = "the kernel confines the agent to its files with it, should a stranger ever run code in there";
+    match abi {
+        Some(abi) => Check::ok("landlock", format!("ABI {abi}"), why),
+        None => Check::ok("landlock", "the kernel has none, or does not let it be used", why).warn(
+            "use a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` in lsm=; allow its three system calls in seccomp filters; \
+             the agent goes on without",
+        ),
+    }
 }
 
 fn bpf_fs(pins: &Pins) -> Check {

@@ -9,10 +9,38 @@ use std::{
 
 use serde_json::Value;
 
+use super::failure::Failure;
+use crate::agent::config::Config;
+
 /// An answer takes at most so long.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of an answer, at most.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Which agent is asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct AgentArgs {
+    /// The agent's socket [default: api.socket of the configuration]
+    #[arg(long, env = "DETECTOR_API_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Configuration file [default: /etc/detector/detector.toml, where there is one]
+    #[arg(long, env = "DETECTOR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl AgentArgs {
+    pub(super) fn client(&self) -> Result<Client, Failure> {
+        let socket = match &self.socket {
+            Some(socket) => socket.clone(),
+            None => {
+                let config = Config::read(self.config.as_deref())
+                    .map_err(|error| Failure::Configuration(error.to_string()))?;
+                config.api.socket.into()
+            }
+        };
+        Ok(Client { socket })
+    }
+}
 
 /// Where the agent is asked.
 #[derive(Clone, Debug)]
@@ -37,6 +65,15 @@ pub(super) enum ClientError {
     /// The agent says no.
     #[error("{0}")]
     Problem(String),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Io { .. } => Self::Unavailable(error.to_string()),
+            ClientError::Problem(text) => Self::Other(text),
+        }
+    }
 }
 
 impl Client {
