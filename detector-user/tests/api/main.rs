@@ -12,6 +12,7 @@ mod lab;
 mod page;
 mod reads;
 mod scoring;
+mod scrape;
 mod stage;
 mod tls;
 mod top;

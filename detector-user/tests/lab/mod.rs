@@ -21,6 +21,7 @@ pub mod capture;
 pub mod cast;
 pub mod child;
 pub mod frames;
+pub mod model;
 #[path = "../needs/mod.rs"]
 mod needs;
 pub mod plane;
