@@ -10,6 +10,7 @@ mod setup;
 mod test;
 mod tool;
 mod trials;
+mod venv;
 
 use clap::{Parser, Subcommand};
 

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use crate::tool;
+use crate::{tool, venv};
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 24] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 23] = [
     ("slowhttptest", "slowhttptest"),
     ("faketime", "faketime"),
     ("promtool", "prometheus"),
+    ("prometheus", "prometheus"),
     ("chromium", "chromium"),
     ("openssl", "openssl"),
     ("setpriv", "util-linux"),
@@ -38,15 +39,15 @@ const PROGRAMS: [(&str, &str); 23] = [
 pub fn run() -> Result<()> {
     let mut packages: Vec<&str> = missing().map(|(_, package)| package).collect();
     packages.dedup();
-    if packages.is_empty() {
-        eprintln!("xtask: everything that the tests and the laboratory need is installed");
-        return Ok(());
+    if !packages.is_empty() {
+        tool::install(&packages)?;
+        let still: Vec<&str> = missing().map(|(program, _)| program).collect();
+        if !still.is_empty() {
+            bail!("installed, but not on PATH: {}", still.join(", "));
+        }
     }
-    tool::install(&packages)?;
-    let still: Vec<&str> = missing().map(|(program, _)| program).collect();
-    if !still.is_empty() {
-        bail!("installed, but not on PATH: {}", still.join(", "));
-    }
+    venv::install()?;
+    eprintln!("xtask: everything that the tests and the laboratory need is installed");
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 )]
 
 mod changes;
+mod described;
 mod hostile;
 #[path = "../lab/mod.rs"]
 mod lab;
