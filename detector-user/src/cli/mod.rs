@@ -18,6 +18,8 @@ mod never_block;
 pub mod output;
 mod pages;
 mod quantity;
+#[cfg(test)]
+mod reference;
 pub mod replay;
 mod report;
 mod run;
