@@ -6,6 +6,8 @@ mod attach;
 mod config;
 mod detach;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod ethertype;
 mod eval;
 mod extract;
