@@ -32,6 +32,17 @@ fn program() -> Option<PathBuf> {
     works.then_some(program)
 }
 
+/// How many there are, that which is left out included.
+fn operations() -> usize {
+    let text = include_str!("../../../docs/openapi.json");
+    let description: serde_json::Value = serde_json::from_str(text).unwrap();
+    let paths = description["paths"].as_object().unwrap();
+    paths
+        .values()
+        .map(|path| path.as_object().unwrap().len())
+        .sum()
+}
+
 fn all_is_as_described(stage: &mut Stage, program: &Path, at: &str, seconds: u32) {
     let mut command = Command::new(program);
     command
@@ -54,7 +65,8 @@ fn all_is_as_described(stage: &mut Stage, program: &Path, at: &str, seconds: u32
         String::from_utf8_lossy(&output.stderr),
         stage.log()
     );
-    assert!(said.contains("Tested: 16"), "it did not try all: {said}");
+    let all = format!("Tested: {}", operations() - 1);
+    assert!(said.contains(&all), "it did not try all: {said}");
     assert!(stage.is_running(), "{}", stage.log());
     assert_eq!(stage.get("/readyz").status, 200);
 }
