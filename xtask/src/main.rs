@@ -11,6 +11,7 @@ mod setup;
 mod test;
 mod tool;
 mod trials;
+mod venv;
 
 use clap::{Parser, Subcommand};
 

@@ -4,10 +4,10 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Result, bail};
 
-use crate::tool;
+use crate::{tool, venv};
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 25] = [
+const PROGRAMS: [(&str, &str); 26] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -27,6 +27,7 @@ const PROGRAMS: [(&str, &str); 25] = [
     ("slowhttptest", "slowhttptest"),
     ("faketime", "faketime"),
     ("promtool", "prometheus"),
+    ("prometheus", "prometheus"),
     ("chromium", "chromium"),
     ("openssl", "openssl"),
     ("setpriv", "util-linux"),
@@ -46,15 +47,15 @@ pub fn run() -> Result<()> {
     cargo_deb()?;
     let mut packages: Vec<&str> = missing().map(|(_, package)| package).collect();
     packages.dedup();
-    if packages.is_empty() {
-        eprintln!("xtask: everything that the tests and the laboratory need is installed");
-        return Ok(());
+    if !packages.is_empty() {
+        tool::install(&packages)?;
+        let still: Vec<&str> = missing().map(|(program, _)| program).collect();
+        if !still.is_empty() {
+            bail!("installed, but not on PATH: {}", still.join(", "));
+        }
     }
-    tool::install(&packages)?;
-    let still: Vec<&str> = missing().map(|(program, _)| program).collect();
-    if !still.is_empty() {
-        bail!("installed, but not on PATH: {}", still.join(", "));
-    }
+    venv::install()?;
+    eprintln!("xtask: everything that the tests and the laboratory need is installed");
     Ok(())
 }
 

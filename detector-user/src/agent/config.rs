@@ -12,6 +12,8 @@
 
 pub mod keys;
 pub mod origin;
+#[cfg(test)]
+mod reference;
 
 use std::{
     env, fs, io,

@@ -7,6 +7,8 @@ mod client;
 mod config;
 mod detach;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod ethertype;
 mod eval;
 mod extract;
@@ -19,6 +21,8 @@ mod never_block;
 pub mod output;
 mod pages;
 mod quantity;
+#[cfg(test)]
+mod reference;
 pub mod replay;
 mod report;
 mod run;

@@ -10,7 +10,13 @@ use axum::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Shared, body::Params, hub::ALERTS_KEPT, problem::Problem};
+use super::{
+    Shared,
+    body::{self, Params},
+    hub::ALERTS_KEPT,
+    problem::Problem,
+    shapes,
+};
 use crate::decide::family::Family;
 
 /// Which alerts.
@@ -18,9 +24,11 @@ use crate::decide::family::Family;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// At most so many; the default is 100, and 1000 are kept.
+    /// At most so many, up to 1000, which are kept; the default is 100.
+    #[param(maximum = 1000)]
     limit: Option<usize>,
     /// Only of this family.
+    #[param(schema_with = shapes::family)]
     family: Option<String>,
 }
 
@@ -47,7 +55,7 @@ pub(super) async fn alerts(
     let marked = which
         .family
         .map(|family| format!("\"family\":\"{family}\""));
-    let limit = which.limit.unwrap_or(100).min(ALERTS_KEPT);
+    let limit = body::limit(which.limit, 100, ALERTS_KEPT)?;
     let alerts: Vec<Arc<str>> = shared
         .hub
         .alerts()

@@ -16,8 +16,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Shared, body, problem::Problem, score};
-use crate::score::Scorer;
+use super::{
+    Shared, body,
+    problem::Problem,
+    score,
+    shapes::{FeatureValues, File, NoBody},
+};
+use crate::{model::Scratch, score::Scorer};
 use rows::{Format, Rows};
 
 /// The media type of an Arrow stream.
@@ -40,8 +45,12 @@ fn score_all(scorer: &Scorer, rows: &Rows) -> Scores {
         score: Vec::with_capacity(count),
         probabilities: vec![0.0; count * classes],
     };
-    for (n, probabilities) in scores.probabilities.chunks_exact_mut(classes).enumerate() {
-        scorer.probabilities(rows.row(n), probabilities);
+    scorer.probabilities_of_rows(
+        rows.values(),
+        &mut scores.probabilities,
+        &mut Scratch::default(),
+    );
+    for probabilities in scores.probabilities.chunks_exact(classes) {
         let found = scorer.judge(probabilities);
         let likeliest = || {
             let named = scorer.families().iter().zip(probabilities.iter());
@@ -122,14 +131,15 @@ fn text_of(headers: &HeaderMap, name: header::HeaderName) -> &str {
 /// answer is JSON, or CSV or an Arrow stream by Accept
 #[utoipa::path(post, path = "/api/v1/score/batch",
     request_body(content(
-        (Vec<Object> = "application/json"), (String = "text/csv"),
-        (Vec<u8> = "application/vnd.apache.arrow.stream"), (Vec<u8> = "application/vnd.apache.arrow.file"),
-        (Vec<u8> = "application/vnd.apache.parquet"),
+        (Vec<FeatureValues> = "application/json"), (String = "text/csv"),
+        (File = "application/vnd.apache.arrow.stream"), (File = "application/vnd.apache.arrow.file"),
+        (File = "application/vnd.apache.parquet"),
     )),
     responses(
-        (status = 200, description = "A score a row, in the rows' order", body = Object),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 413, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "A score a row, in the rows' order", content(
+            (Object = "application/json"), (String = "text/csv"), (File = "application/vnd.apache.arrow.stream"),
+        )),
+        NoBody,
         (status = 415, body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "There is no model", body = Problem, content_type = "application/problem+json"),
     ))]

@@ -67,3 +67,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         })
     }
 }
+
+/// How many are wanted, the usual number unless told.
+pub(super) fn limit(given: Option<usize>, usual: usize, max: usize) -> Result<usize, Problem> {
+    match given {
+        Some(given) if given > max => Err(Problem::bad_request(
+            "a parameter means nothing here",
+            format!("limit: {given}, allowed is up to {max}"),
+            "mend it and ask again",
+        )),
+        given => Ok(given.unwrap_or(usual)),
+    }
+}

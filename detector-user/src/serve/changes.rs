@@ -13,6 +13,7 @@ use super::{
     body,
     change::{Asked, Change},
     problem::Problem,
+    shapes::{NoBody, NoChange},
 };
 
 /// What was done.
@@ -52,7 +53,7 @@ pub(super) async fn ask(shared: &Shared, change: Change) -> Result<Json<Done>, P
 #[utoipa::path(post, path = "/api/v1/reload", responses(
     (status = 200, body = Done),
     (status = 409, description = "It is bad; the former stays in force", body = Problem, content_type = "application/problem+json"),
-    (status = 403, body = Problem, content_type = "application/problem+json"),
+    NoChange,
 ))]
 pub(super) async fn reload(
     _: MayChange,
@@ -81,7 +82,9 @@ pub(super) struct Mode {
 /// Act, or only tell, until the next start. To monitor lifts the agent's own verdicts
 #[utoipa::path(put, path = "/api/v1/mode", request_body = Mode, responses(
     (status = 200, body = Done),
-    (status = 403, body = Problem, content_type = "application/problem+json"),
+    (status = 409, description = "Verdicts could not be lifted", body = Problem, content_type = "application/problem+json"),
+    NoBody,
+    NoChange,
 ))]
 pub(super) async fn mode(
     _: MayChange,

@@ -10,7 +10,13 @@ use axum::{
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Shared, body::Params, plane::Opened, problem::Problem};
+use super::{
+    Shared,
+    body::{self, Params},
+    plane::Opened,
+    problem::Problem,
+    shapes,
+};
 use crate::{
     agent::live::{epoch_us, monotonic_ns},
     drain::reader::Which,
@@ -28,8 +34,10 @@ const LIMIT_MAX: usize = 10_000;
 #[into_params(parameter_in = Query)]
 pub(super) struct Query {
     /// `packets` (the default), `bytes`, `duration`, `first` or `last`; the most, longest or latest first.
+    #[param(schema_with = shapes::sort)]
     sort: Option<String>,
     /// At most so many, up to 10000; the default is 50.
+    #[param(maximum = 10000)]
     limit: Option<usize>,
     /// Only from or to this address or prefix.
     address: Option<String>,
@@ -42,19 +50,20 @@ pub(super) struct Query {
     /// Only of this IP protocol, by name or number.
     protocol: Option<String>,
     /// Only in this state: `new`, `answered`, `established` or `closed`.
+    #[param(schema_with = shapes::state)]
     state: Option<String>,
 }
 
-type Key = fn(&Flow) -> u64;
+pub(super) type Key = fn(&Flow) -> u64;
 
-const SORTS: [(&str, Key); 5] = [
+pub(super) const SORTS: [(&str, Key); 5] = [
     ("packets", Flow::packets),
     ("bytes", Flow::bytes),
     ("duration", |flow| flow.record.last_us.into()),
     ("first", Flow::first_unix_us),
     ("last", Flow::last_unix_us),
 ];
-const STATES: [FlowState; 4] = [
+pub(super) const STATES: [FlowState; 4] = [
     FlowState::New,
     FlowState::Answered,
     FlowState::Established,
@@ -105,11 +114,7 @@ impl Query {
             .protocol
             .as_deref()
             .map(|text| protocol(text).map_err(|error| wrong("protocol", &error)));
-        let limit = self.limit.unwrap_or(50);
-        if limit > LIMIT_MAX {
-            let text = format!("{limit}, allowed is up to {LIMIT_MAX}");
-            return Err(wrong("limit", &text));
-        }
+        let limit = body::limit(self.limit, 50, LIMIT_MAX)?;
         Ok(Wanted {
             key: *key,
             limit,

@@ -27,6 +27,7 @@ pub mod published;
 pub mod router;
 mod score;
 pub mod settings;
+mod shapes;
 mod status;
 mod verdicts;
 

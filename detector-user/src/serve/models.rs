@@ -13,6 +13,7 @@ use super::{
     change::Change,
     changes::{Done, ask},
     problem::Problem,
+    shapes::{File, NoBody, NoChange},
 };
 use crate::score::Scorer;
 
@@ -75,11 +76,10 @@ pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Json<Models> {
 }
 
 /// Score by this model file from now on, until the configuration is read again; it is checked first and written nowhere
-#[utoipa::path(post, path = "/api/v1/models", request_body(content = Vec<u8>, content_type = "application/octet-stream"), responses(
+#[utoipa::path(post, path = "/api/v1/models", request_body(content = File, content_type = "application/octet-stream"), responses(
     (status = 200, body = Done),
-    (status = 400, description = "It is no model for these features", body = Problem, content_type = "application/problem+json"),
-    (status = 413, body = Problem, content_type = "application/problem+json"),
-    (status = 403, body = Problem, content_type = "application/problem+json"),
+    NoBody,
+    NoChange,
 ))]
 pub(super) async fn load(
     _: MayChange,
@@ -105,7 +105,7 @@ pub(super) async fn load(
 #[utoipa::path(post, path = "/api/v1/models/rollback", responses(
     (status = 200, body = Done),
     (status = 409, description = "There is none", body = Problem, content_type = "application/problem+json"),
-    (status = 403, body = Problem, content_type = "application/problem+json"),
+    NoChange,
 ))]
 pub(super) async fn rollback(
     _: MayChange,

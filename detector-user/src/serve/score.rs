@@ -9,7 +9,11 @@ use axum::{Json, body::Body, extract::State, http::StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Shared, body, problem::Problem};
+use super::{
+    Shared, body,
+    problem::Problem,
+    shapes::{FeatureValues, NoBody},
+};
 use crate::{
     features::{COUNT, NAMES, Row},
     score::Scorer,
@@ -29,7 +33,8 @@ pub(super) static PLACES: LazyLock<HashMap<&'static str, usize>> = LazyLock::new
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
     /// Values by feature name; those that are not there, or null, are missing.
-    features: HashMap<String, Option<f32>>,
+    #[schema(value_type = FeatureValues, inline)]
+    features: HashMap<String, Option<f64>>,
 }
 
 /// What the model says of a row.
@@ -76,7 +81,7 @@ pub(super) fn unknown(name: &str) -> Problem {
 /// Score one row of features
 #[utoipa::path(post, path = "/api/v1/score", request_body = Asked, responses(
     (status = 200, body = Score),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
+    NoBody,
     (status = 503, description = "There is no model", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn score(
@@ -88,7 +93,8 @@ pub(super) async fn score(
     let mut row: Row = [f32::NAN; COUNT];
     for (name, value) in &asked.features {
         let place = PLACES.get(name.as_str()).ok_or_else(|| unknown(name))?;
-        row[*place] = value.unwrap_or(f32::NAN);
+        // Features have 32 bits: what is larger is infinite.
+        row[*place] = value.map_or(f32::NAN, |value| value as f32);
     }
     let mut probabilities = vec![0.0; scorer.families().len()];
     scorer.probabilities(&row, &mut probabilities);

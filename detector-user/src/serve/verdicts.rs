@@ -9,7 +9,9 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use detector_common::{packet::protocol as number, signature::Signature, verdict::Action};
+use detector_common::{
+    abi::VERDICT_SLOTS_MAX, packet::protocol as number, signature::Signature, verdict::Action,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -20,6 +22,7 @@ use super::{
     plane::Opened,
     problem::Problem,
     published::Topic,
+    shapes::{NoBody, NoChange},
 };
 use crate::{
     cli::verdicts::list::Shown,
@@ -34,7 +37,8 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Which {
-    /// At most so many; the default is 1000.
+    /// At most so many, up to 1048576; the default is 1000.
+    #[param(maximum = 1048576)]
     limit: Option<usize>,
     /// `true`: expired ones too, which no longer count.
     #[serde(default)]
@@ -53,12 +57,14 @@ pub(super) struct Verdicts {
 /// The verdicts, newest first, with what each dropped and let through
 #[utoipa::path(get, path = "/api/v1/verdicts", params(Which), responses(
     (status = 200, body = Verdicts),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 503, body = Problem, content_type = "application/problem+json"),
 ))]
 pub(super) async fn list(
     State(shared): State<Arc<Shared>>,
     Params(which): Params<Which>,
 ) -> Result<Json<Verdicts>, Problem> {
+    let limit = body::limit(which.limit, 1000, VERDICT_SLOTS_MAX as usize)?;
     let all = shared.plane.verdicts().await?;
     let mut verdicts: Vec<Shown> = all
         .iter()
@@ -67,7 +73,7 @@ pub(super) async fn list(
         .collect();
     verdicts.sort_by(|a, b| b.created.cmp(&a.created));
     let total = verdicts.len();
-    verdicts.truncate(which.limit.unwrap_or(1000));
+    verdicts.truncate(limit);
     Ok(Json(Verdicts { total, verdicts }))
 }
 
@@ -237,8 +243,9 @@ fn tell(shared: &Shared, what: &str, verdict: &Shown) {
 /// Write a verdict, in place of any on the same target
 #[utoipa::path(post, path = "/api/v1/verdicts", request_body = Wanted, responses(
     (status = 201, body = Shown),
-    (status = 400, body = Problem, content_type = "application/problem+json"),
-    (status = 403, body = Problem, content_type = "application/problem+json"),
+    (status = 507, description = "There is no room for it", body = Problem, content_type = "application/problem+json"),
+    NoBody,
+    NoChange,
 ))]
 pub(super) async fn add(
     _: MayChange,
@@ -263,8 +270,9 @@ pub(super) struct Meant {
 /// Lift the verdict in a slot
 #[utoipa::path(delete, path = "/api/v1/verdicts/{slot}", params(("slot" = u32, Path, description = "As listed"), Meant), responses(
     (status = 200, description = "The verdict that was lifted", body = Shown),
+    (status = 400, body = Problem, content_type = "application/problem+json"),
     (status = 404, body = Problem, content_type = "application/problem+json"),
-    (status = 403, body = Problem, content_type = "application/problem+json"),
+    NoChange,
 ))]
 pub(super) async fn remove(
     _: MayChange,

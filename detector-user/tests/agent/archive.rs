@@ -12,7 +12,7 @@ use arrow::array::{Array, StringArray};
 use detector_user::decide::family::Family;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::models::always;
+use crate::lab::model::always;
 use crate::lab::{
     agent::{SECONDS, Stage},
     wait_for,

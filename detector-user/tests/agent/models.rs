@@ -4,41 +4,15 @@ use std::{fs, path::Path};
 
 use detector_user::{
     decide::family::Family,
-    features,
-    model::{Card, Ensemble, Tree, TreeNode, feature_hash},
     registry::{Promotion, Registry, Stage as Place, Store},
 };
 use serde_json::Value;
 
 use crate::lab::{
     agent::{SECONDS, Stage},
+    model::always,
     wait_for,
 };
-
-/// One that finds every flow to be of a family.
-pub fn always(family: Family, version: &str) -> Vec<u8> {
-    let features: Vec<String> = features::NAMES
-        .iter()
-        .map(|&name| name.to_owned())
-        .collect();
-    let classes: Vec<String> = Family::ALL.map(|one| one.name().to_owned()).to_vec();
-    let values = Family::ALL.map(|one| f32::from(u8::from(one == family)));
-    let card = Card {
-        name: "edge".to_owned(),
-        version: version.to_owned(),
-        feature_set: features::SET.to_owned(),
-        feature_hash: feature_hash(features::SET, &features),
-        features,
-        classes,
-        ..Card::default()
-    };
-    let tree = Tree {
-        nodes: vec![TreeNode::Leaf],
-        values: values.to_vec(),
-    };
-    let ensemble = Ensemble::from_trees(card, &[tree]).unwrap();
-    ensemble.to_bytes().unwrap()
-}
 
 fn configuration(folder: &Path, models: &str) -> String {
     let file = folder.join("agent.toml");

@@ -2,8 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
-    process::{Command, Stdio},
+    process::Command,
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
 };
@@ -16,24 +15,11 @@ use super::credentials::configuration_and_credentials;
 use crate::lab::{
     Lab,
     agent::{SECONDS, Stage},
+    nats::{URL, serve},
     skip,
-    space::{Running, Space},
+    space::Space,
     wait_for,
 };
-
-const URL: &str = "nats://127.0.0.1:4222";
-
-/// A server with JetStream in a namespace of its own.
-fn serve(space: &Space, home: &Path, arguments: &[&str]) -> Running {
-    let mut command = Command::new("nats-server");
-    command
-        .args(["-a", "127.0.0.1", "-p", "4222", "-js", "-sd"])
-        .arg(home.join("stored"))
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(fs::File::create(home.join("nats.log")).unwrap());
-    space.start(command)
-}
 
 /// Asks the server something; `None` where it is not there.
 fn asking<R: Send, F: Future<Output = R>>(

@@ -6,12 +6,14 @@
 )]
 
 mod changes;
+mod described;
 mod hostile;
 #[path = "../lab/mod.rs"]
 mod lab;
 mod page;
 mod reads;
 mod scoring;
+mod scrape;
 mod stage;
 mod tls;
 mod top;

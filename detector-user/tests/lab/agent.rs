@@ -234,21 +234,16 @@ pub fn start(
     command
         .arg("--pin-dir")
         .arg(pins)
-        .args([
-            "run",
-            "-i",
-            "vb",
-            "--flow-slots",
-            "4096",
-            "--verdict-slots",
-            "64",
-        ])
+        .args(["run", "-i", "vb", "--verdict-slots", "64"])
         .args(arguments)
         .env_remove("DETECTOR_CONFIG")
         .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
+    if !arguments.contains(&"--flow-slots") {
+        command.args(["--flow-slots", "4096"]);
+    }
     if !arguments.contains(&"--events") {
         command.arg("--events").arg(folder.join("eve.json"));
     }

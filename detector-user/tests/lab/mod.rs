@@ -21,6 +21,8 @@ pub mod capture;
 pub mod cast;
 pub mod child;
 pub mod frames;
+pub mod model;
+pub mod nats;
 #[path = "../needs/mod.rs"]
 mod needs;
 pub mod plane;

@@ -93,10 +93,9 @@ impl Rows {
         self.values.len() / COUNT
     }
 
-    /// One of them.
-    pub(super) fn row(&self, n: usize) -> &[f32; COUNT] {
-        let (rows, _) = self.values.as_chunks::<COUNT>();
-        &rows[n]
+    /// Their values, one row after the other.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.values
     }
 
     /// Room for more, all of it missing at first; where it begins.
@@ -110,13 +109,13 @@ impl Rows {
     }
 
     fn json(&mut self, bytes: &[u8]) -> Result<(), Problem> {
-        let rows: Vec<HashMap<String, Option<f32>>> =
+        let rows: Vec<HashMap<String, Option<f64>>> =
             serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
         let mut begin = self.more(rows.len())?;
         for row in rows {
             for (name, value) in row {
                 let place = PLACES.get(name.as_str()).ok_or_else(|| unknown(&name))?;
-                self.values[begin + place] = value.unwrap_or(f32::NAN);
+                self.values[begin + place] = value.map_or(f32::NAN, |value| value as f32);
             }
             begin += COUNT;
         }
@@ -201,12 +200,11 @@ mod tests {
         let rows = Rows::read(Format::Json, json.into()).unwrap();
         let same = Rows::read(Format::Csv, csv.into()).unwrap();
         assert_eq!(rows.len(), 2);
-        for n in 0..2 {
-            let bits = |rows: &Rows| rows.row(n).map(f32::to_bits);
-            assert_eq!(bits(&rows), bits(&same));
-        }
-        assert_eq!(rows.row(0)[0], 1.5);
-        assert!(rows.row(0)[1].is_nan());
+        let bits =
+            |rows: &Rows| -> Vec<u32> { rows.values().iter().map(|n| n.to_bits()).collect() };
+        assert_eq!(bits(&rows), bits(&same));
+        assert_eq!(rows.values()[0], 1.5);
+        assert!(rows.values()[1].is_nan());
     }
 
     #[test]

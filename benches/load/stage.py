@@ -1,0 +1,118 @@
+"""Two network namespaces with a wire between them, the agent on the one end, a flood from the other; and the kernel's own figures."""
+
+import contextlib
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SERVER, PORT = "10.0.0.1", 80
+STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
+
+
+def run(*words, **more):
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, **more).stdout
+
+
+class Stage:
+    """Everything goes when the context ends."""
+
+    def __init__(self, keep):
+        self.keep = keep
+        self.names = [f"detector-load-{os.getpid()}-{end}" for end in "ab"]
+        self.folder = Path(keep.enter_context(tempfile.TemporaryDirectory(prefix="detector-load-")))
+        for name in self.names:
+            run("ip", "netns", "add", name)
+            keep.callback(run, "ip", "netns", "delete", name)
+        a, b = self.names
+        run("ip", "-n", a, "link", "add", "va", "type", "veth", "peer", "name", "vb", "netns", b)
+        for name, link in ((a, "va"), (b, "vb"), (b, "lo")):
+            run("ip", "-n", name, "link", "set", link, "up")
+        run("ip", "-n", b, "address", "add", f"{SERVER}/24", "dev", "vb")
+        pins = self.folder / "bpf"
+        pins.mkdir()
+        run("mount", "-t", "bpf", "bpf", str(pins))
+        keep.callback(run, "umount", str(pins))
+        self.pins = pins / "detector"
+        before = STATS.read_text()
+        STATS.write_text("1")
+        keep.callback(STATS.write_text, before)
+
+    def start(self, words, log="log", where=1, **more):
+        """Starts a program in a namespace; it is killed at the end."""
+        log = open(self.folder / log, "a")
+        words = ["nsenter", f"--net=/run/netns/{self.names[where]}", *words]
+        process = subprocess.Popen(words, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **more)
+        self.keep.callback(process.wait)
+        self.keep.callback(process.kill)
+        return process
+
+    def within(self, *words):
+        return run("nsenter", f"--net=/run/netns/{self.names[1]}", *words)
+
+    def agent(self, detector, model):
+        """The agent, enforcing, as it is configured by default."""
+        config = self.folder / "detector.toml"
+        config.write_text(f'[api]\nsocket = "{self.folder}/detector.sock"\n')
+        words = [detector, "--pin-dir", str(self.pins), "run", "-i", "vb", "--enforce", "--config", str(config)]
+        self.process = self.start([*words, "--model", str(model), "--events", str(self.folder / "eve.json")], "agent")
+        for _ in range(200):
+            time.sleep(0.1)
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.metrics()
+                if "ready" in (self.folder / "agent").read_text():
+                    return
+        sys.exit("the agent did not start: " + (self.folder / "agent").read_text())
+
+    def metrics(self):
+        text = self.within("curl", "-sf", "-m", "20", "http://127.0.0.1:9190/metrics")
+        lines = [line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, value in lines}
+
+    def agent_cpu_s(self):
+        """What the agent has used of the processors."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def program(self):
+        """What the kernel counts of the program at the interface: ns, and runs."""
+        link = json.loads(self.within("ip", "-j", "-d", "link", "show", "vb"))[0]
+        one = json.loads(run("bpftool", "-j", "prog", "show", "id", str(link["xdp"]["prog"]["id"])))
+        return one["run_time_ns"], one["run_cnt"]
+
+
+def flood(per_second):
+    """In the attacker's namespace: SYNs of forged sources, so many a second, until it is killed."""
+    sending = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    sending.bind(("va", 0))
+    random.seed(1)
+    frames = [syn(random.getrandbits(32), 1024 + n % 60_000) for n in range(1 << 16)]
+    begun, sent = time.monotonic(), 0
+    while True:
+        due = int((time.monotonic() - begun) * per_second)
+        while sent < due:
+            with contextlib.suppress(OSError):
+                sending.send(frames[sent & 0xFFFF])
+            sent += 1
+        time.sleep(0.001)
+
+
+def syn(source, port):
+    """A frame; the address is not one that hosts may have where it is not to be answered."""
+    source = (source & 0x3FFFFFFF) | 0x40000000
+    header = struct.pack("!BBHHHBBHI4s", 0x45, 0, 40, port, 0, 64, 6, 0, source, socket.inet_aton(SERVER))
+    total = sum(struct.unpack("!10H", header))
+    total = (total & 0xFFFF) + (total >> 16)
+    header = header[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + header[12:]
+    segment = struct.pack("!HHIIBBHHH", port, PORT, 1, 0, 0x50, 2, 64_240, 0, 0)
+    return b"\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\0" + header + segment
+
+
+if __name__ == "__main__":
+    flood(int(sys.argv[1]))
