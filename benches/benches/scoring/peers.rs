@@ -23,9 +23,7 @@ pub(super) fn measure(
     ours: &[f32],
 ) -> Result<()> {
     let has = |kind: &str| {
-        let path = workload
-            .directory
-            .join(format!("{}.{kind}", workload.model));
+        let path = directory.join(format!("{}.{kind}", workload.model));
         path.exists().then_some(path)
     };
     if let (Some(onnx), Ok(library)) = (has("onnx"), std::env::var("ORT_DYLIB_PATH")) {
