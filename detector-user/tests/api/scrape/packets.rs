@@ -21,7 +21,7 @@ use crate::{
     stage::Stage,
 };
 
-/// So many hosts that the windows have no room, twice: a full table forgets hosts of one flow.
+/// So many hosts, several times, that the windows have no room: a full table forgets hosts of one flow, but seldom.
 const MANY: u32 = 200_000;
 
 pub fn come_and_go(stage: &Stage, prometheus: &Prometheus<'_>) {
@@ -137,7 +137,7 @@ pub fn meet_verdicts(stage: &Stage, prometheus: &Prometheus<'_>) {
 
 pub fn fill_the_rings(stage: &Stage, prometheus: &Prometheus<'_>) {
     prometheus.sees(
-        "flows end that nobody reads of",
+        "flows end while the agent stands still",
         &[Up(r#"detector_kernel_events_lost_total{ring="ended"}"#)],
         || {
             let ends = (v4([10, 0, 0, 7], 7_000), v4(SERVER, 7_000));
@@ -145,7 +145,9 @@ pub fn fill_the_rings(stage: &Stage, prometheus: &Prometheus<'_>) {
             let times = detector_common::abi::ENDED_BYTES as usize
                 / size_of::<detector_common::event::EndedFlow>()
                 + 1_000;
+            stage.signal("-STOP");
             send(stage, (0..times).flat_map(|_| pair.clone()));
+            stage.signal("-CONT");
         },
     );
     prometheus.sees(
@@ -180,7 +182,6 @@ pub fn are_too_many(stage: &Stage, prometheus: &Prometheus<'_>) {
         &[
             Up("detector_late_ticks_total"),
             Up("detector_flows_left_out_total"),
-            Up("detector_hosts_refused_total"),
         ],
         || {
             stage.signal("-STOP");
@@ -194,6 +195,7 @@ pub fn are_too_many(stage: &Stage, prometheus: &Prometheus<'_>) {
         prometheus.sees(
             "a flood goes on",
             &[
+                Up("detector_hosts_refused_total"),
                 Up("detector_flows_evicted_total"),
                 Up("detector_admissions_refused_packets_total"),
                 Up(r#"detector_packets_total{fate="evicted_probation"}"#),
