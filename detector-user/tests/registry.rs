@@ -5,6 +5,10 @@
     reason = "a step that fails is a test that fails"
 )]
 
+#[path = "registry/moto.rs"]
+mod moto;
+mod needs;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -12,13 +16,17 @@ use std::{
     process::{Command, Output},
 };
 
-fn detector(home: &Path, line: &str) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_detector"))
+fn command(home: &Path, line: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_detector"));
+    command
         .args(line.split_whitespace())
         .current_dir(home)
-        .env("DETECTOR_MODELS_REGISTRY", home.join("registry"))
-        .output()
-        .unwrap()
+        .env("DETECTOR_MODELS_REGISTRY", home.join("registry"));
+    command
+}
+
+fn detector(home: &Path, line: &str) -> Output {
+    command(home, line).output().unwrap()
 }
 
 fn done(home: &Path, line: &str) -> String {
@@ -109,4 +117,46 @@ fn a_model_goes_through_the_gate_or_is_told_why_not() {
     assert_eq!(history.lines().count(), 4, "{history}");
     let different = done(home, "model diff edge 1.0.0 1.1.0");
     assert!(different.contains("data_fingerprint"), "{different}");
+}
+
+#[test]
+fn an_s3_server_serves_too() {
+    let Some(server) = moto::Server::start() else {
+        return needs::skip("needs moto: `cargo xtask setup`");
+    };
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let asked = |line: &str| {
+        let output = server.client(command(home, line)).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            errors,
+        )
+    };
+    let done = |line: &str| {
+        let (code, said, errors) = asked(line);
+        assert_eq!(code, Some(0), "{line}: {errors}");
+        said
+    };
+    table(&home.join("rows.csv"), 500, 0);
+    for version in ["1.9.0", "1.10.0"] {
+        done(&format!(
+            "train rows.csv --label Label --name edge --version {version} --trees 2 --out {version}.bin"
+        ));
+        done(&format!("model push {version}.bin"));
+    }
+    let (_, _, exists) = asked("model push 1.9.0.bin");
+    assert!(exists.contains("in the registry already"), "{exists}");
+    let figures = done("eval 1.9.0.bin rows.csv --label Label -o json");
+    fs::write(home.join("figures.json"), figures).unwrap();
+    done("model promote edge 1.9.0 --figures figures.json");
+    done(
+        "model promote edge 1.10.0 --figures figures.json --production-figures figures.json --worse-max 0.01",
+    );
+    assert!(done("model rollback edge --reason worse").contains("edge 1.9.0"));
+    assert_eq!(done("model history edge").lines().count(), 4);
+    let listed = done("model list edge -o json");
+    assert_eq!(listed.matches("\"production\"").count(), 1, "{listed}");
 }

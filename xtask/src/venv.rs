@@ -7,8 +7,10 @@ use anyhow::{Context, Result};
 use crate::tool;
 
 /// The name of an environment, its program and what PyPI calls it, of one version: another may ask for more.
-const PROGRAMS: [(&str, &str, &str); 1] =
-    [("schemathesis-venv", "schemathesis", "schemathesis==4.32.5")];
+const PROGRAMS: [(&str, &str, &str); 2] = [
+    ("schemathesis-venv", "schemathesis", "schemathesis==4.32.5"),
+    ("moto-venv", "moto_server", "moto[server]==5.2.5"),
+];
 
 /// Installs what is missing, or there in another version.
 ///

@@ -102,14 +102,6 @@ fn models_are_pushed_promoted_and_rolled_back_on_every_store() {
     assert_eq!(again.history("edge").unwrap().len(), 4);
 }
 
-/// `DETECTOR_TEST_S3` is the address of an empty place on a server that the `AWS_*` variables lead to.
-#[test]
-#[ignore = "needs an S3 server, such as moto's or MinIO: DETECTOR_TEST_S3=s3://BUCKET/PREFIX and the AWS_ variables"]
-fn an_s3_server_serves_too() {
-    let address = std::env::var("DETECTOR_TEST_S3").unwrap();
-    life(&Registry::new(Store::open(&address).unwrap()));
-}
-
 #[test]
 fn of_promotions_that_come_at_once_none_is_lost() {
     const EACH: u32 = 8;
