@@ -29,7 +29,7 @@ pub fn decides(stage: &Stage, prometheus: &Prometheus<'_>) {
     prometheus.sees(
         "a source scans",
         &[
-            Up(r#"detector_alerts_total{family="scan",action="drop",by="rule"}"#),
+            Up(r#"detector_alerts_total{family="scan",action="drop"}"#),
             Up("detector_verdict_writes_total"),
             Up("detector_denied_sources"),
             Up("detector_events_written_total"),
