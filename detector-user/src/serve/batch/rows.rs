@@ -3,7 +3,7 @@
 use std::{collections::HashMap, io::Cursor};
 
 use arrow::{
-    array::{Array, AsArray as _, RecordBatch},
+    array::{Array as _, ArrayRef, AsArray as _, Float32Array, RecordBatch},
     compute::cast,
     datatypes::{DataType, Float32Type},
     error::ArrowError,
@@ -20,6 +20,9 @@ use crate::features::COUNT;
 
 /// Rows of one request, at most: a small body can hold many (compression), and each takes some hundred bytes.
 const ROWS_MAX: usize = 1 << 20;
+
+/// Columns are turned into so many rows at a time: these stay near while every column writes into them.
+const AT_ONCE: usize = 64;
 
 /// In what rows come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,25 +157,39 @@ impl Rows {
             let batch = batch.map_err(|error| unreadable(&error))?;
             let schema = batch.schema();
             let places = places(schema.fields().iter().map(|field| field.name().as_str()))?;
+            let columns = batch.columns().iter().map(numbers);
+            let columns: Vec<_> = columns.collect::<Result<_, _>>()?;
             let begin = self.more(batch.num_rows())?;
-            for (column, place) in batch.columns().iter().zip(places) {
-                if !column.data_type().is_numeric() && *column.data_type() != DataType::Null {
-                    let text = format!("a column holds {}, not numbers", column.data_type());
-                    return Err(unreadable(&text));
-                }
-                let column =
-                    cast(column, &DataType::Float32).map_err(|error| unreadable(&error))?;
-                let column = column.as_primitive::<Float32Type>();
-                let places = self.values[begin + place..].iter_mut().step_by(COUNT);
-                for (n, (to, value)) in places.zip(column.values()).enumerate() {
-                    if column.is_valid(n) {
-                        *to = *value;
+            for (turn, rows) in self.values[begin..].chunks_mut(AT_ONCE * COUNT).enumerate() {
+                let first = turn * AT_ONCE;
+                for (column, place) in columns.iter().zip(&places) {
+                    let rows = rows.chunks_exact_mut(COUNT);
+                    let values = rows.zip(&column.values()[first..]);
+                    match column.nulls() {
+                        None => values.for_each(|(row, value)| row[*place] = *value),
+                        Some(nulls) => {
+                            for (n, (row, value)) in values.enumerate() {
+                                if nulls.is_valid(first + n) {
+                                    row[*place] = *value;
+                                }
+                            }
+                        }
                     }
                 }
             }
         }
         Ok(())
     }
+}
+
+/// A column's values.
+fn numbers(column: &ArrayRef) -> Result<Float32Array, Problem> {
+    if !column.data_type().is_numeric() && *column.data_type() != DataType::Null {
+        let text = format!("a column holds {}, not numbers", column.data_type());
+        return Err(unreadable(&text));
+    }
+    let column = cast(column, &DataType::Float32).map_err(|error| unreadable(&error))?;
+    Ok(column.as_primitive::<Float32Type>().clone())
 }
 
 /// Where the columns belong; none is there twice.
@@ -205,6 +222,40 @@ mod tests {
         assert_eq!(bits(&rows), bits(&same));
         assert_eq!(rows.values()[0], 1.5);
         assert!(rows.values()[1].is_nan());
+    }
+
+    /// Features × rows with values of their own, and nothing in every seventh place.
+    fn arrow_of(rows: usize) -> Bytes {
+        let columns = NAMES.iter().enumerate().map(|(place, name)| {
+            let value =
+                |n: usize| (!(n + place).is_multiple_of(7)).then_some((n * COUNT + place) as f32);
+            let column = Float32Array::from_iter((0..rows).map(value));
+            (*name, std::sync::Arc::new(column) as ArrayRef)
+        });
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let mut writer =
+            arrow::ipc::writer::StreamWriter::try_new(Vec::new(), &batch.schema()).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap().into()
+    }
+
+    #[test]
+    fn columns_become_rows_whatever_their_number() {
+        for count in [1, AT_ONCE - 1, AT_ONCE, 3 * AT_ONCE + 5] {
+            let rows = Rows::read(Format::ArrowStream, arrow_of(count)).unwrap();
+            assert_eq!(rows.len(), count);
+            for (n, value) in rows.values().iter().enumerate() {
+                let missing = (n / COUNT + n % COUNT).is_multiple_of(7);
+                assert!(
+                    if missing {
+                        value.is_nan()
+                    } else {
+                        *value == n as f32
+                    },
+                    "{n}"
+                );
+            }
+        }
     }
 
     #[test]
