@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::{
     helm::{self, CHART, Helm, of_kind},
-    needs, options,
+    lab::skip,
+    options,
     pod::Pod,
 };
 
@@ -210,7 +211,7 @@ fn the_rules_and_the_dashboard_are_those_that_are_shipped() {
         .arg(file.path())
         .output()
     else {
-        return needs::skip("needs the program promtool");
+        return skip("needs the program promtool");
     };
     assert!(output.status.success(), "{output:?}");
     let shipped = fs::read_to_string(format!("{}/prometheus/rules.yaml", crate::DEPLOY)).unwrap();

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::needs;
+use crate::lab::skip;
 
 /// What `cargo xtask setup` installs.
 const PROGRAMS: &str = concat!(
@@ -28,7 +28,7 @@ impl Helm {
     pub fn new() -> Option<Self> {
         let there = Path::new(PROGRAMS).join("helm").exists();
         if !there {
-            needs::skip("needs helm and schemas (`cargo xtask setup`)");
+            skip("needs helm and schemas (`cargo xtask setup`)");
         }
         there.then_some(Self)
     }

@@ -7,9 +7,10 @@
 
 mod chart;
 mod helm;
+mod image;
+#[path = "../lab/mod.rs"]
+mod lab;
 mod manifest;
-#[path = "../needs/mod.rs"]
-mod needs;
 mod options;
 mod pod;
 mod rules;

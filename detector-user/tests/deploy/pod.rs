@@ -9,7 +9,7 @@ use crate::helm::of_kind;
 pub struct Pod<'a> {
     pub spec: &'a Value,
     pub container: &'a Value,
-    configuration: &'a str,
+    pub configuration: &'a str,
 }
 
 impl<'a> Pod<'a> {

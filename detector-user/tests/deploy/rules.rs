@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, process::Command};
 
 use detector_user::metrics::definitions::{DEFINITIONS, Kind};
 
-use crate::{DEPLOY, needs};
+use crate::{DEPLOY, lab::skip};
 
 /// The metrics that a text speaks of.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
@@ -48,7 +48,7 @@ fn the_rules_fire_when_they_should_and_not_before() {
             .output()
     };
     let Ok(output) = run(&["check", "rules", "prometheus/rules.yaml"]) else {
-        return needs::skip("needs the program promtool");
+        return skip("needs the program promtool");
     };
     assert!(output.status.success(), "{output:?}");
     let output = run(&["test", "rules", "prometheus/rules.test.yaml"]).unwrap();
