@@ -3,14 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Output, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::engine::Image;
+use super::{engine::Image, place::Place};
 use crate::{
     lab::{space::Space, wait_for},
     pod::Pod,
@@ -21,49 +20,47 @@ pub const SECONDS: Duration = Duration::from_secs(20);
 pub struct Bundle<'a> {
     pod: &'a Pod<'a>,
     host: &'a Space,
-    folder: TempDir,
+    place: &'a Place,
 }
 
 impl<'a> Bundle<'a> {
     /// On a node with this network and BPF file system.
-    pub fn new(image: &Image, pod: &'a Pod, host: &'a Space, bpffs: &Path) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let config = folder.path().join("config");
+    pub fn new(
+        place: &'a Place,
+        image: &Image,
+        pod: &'a Pod,
+        host: &'a Space,
+        bpffs: &Path,
+    ) -> Self {
+        let config = place.at("config");
         fs::create_dir(&config).unwrap();
         fs::write(config.join("detector.toml"), pod.configuration).unwrap();
         let spec = specification(image, pod, host, bpffs, &config);
-        fs::write(folder.path().join("config.json"), spec.to_string()).unwrap();
-        Self { pod, host, folder }
+        fs::write(place.at("config.json"), spec.to_string()).unwrap();
+        Self { pod, host, place }
     }
 
     pub fn start(&self, name: &str) -> Running<'_> {
-        let at = |what: &str| self.folder.path().join(format!("{name}.{what}"));
+        // Its control group is called so, too, for the whole host.
+        let name = format!("detector-{}-{name}", std::process::id());
+        let at = |what: &str| self.place.at(&format!("{name}.{what}"));
         let (events, log) = (at("events"), at("log"));
         let child = self
+            .place
             .runtime(&["run", "--bundle"])
-            .arg(self.folder.path())
-            .arg(name)
+            .arg(self.place.at(""))
+            .arg(&name)
             .stdout(fs::File::create(&events).unwrap())
             .stderr(fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         Running {
             bundle: self,
-            name: name.to_owned(),
+            name,
             child,
             events,
             log,
         }
-    }
-
-    fn runtime(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("runc");
-        command
-            .arg("--root")
-            .arg(self.folder.path().join("state"))
-            .args(words)
-            .stdin(Stdio::null());
-        command
     }
 }
 
@@ -89,7 +86,7 @@ impl Running<'_> {
 
     /// As `kubectl exec`.
     pub fn exec(&self, words: &[&str]) -> Output {
-        let mut command = self.bundle.runtime(&["exec", &self.name]);
+        let mut command = self.bundle.place.runtime(&["exec", &self.name]);
         command.args(words).output().unwrap()
     }
 
@@ -106,7 +103,11 @@ impl Running<'_> {
 
     /// As the kubelet does it, in the time that the pod has.
     pub fn stop(mut self) {
-        let killed = self.bundle.runtime(&["kill", &self.name, "TERM"]).status();
+        let killed = self
+            .bundle
+            .place
+            .runtime(&["kill", &self.name, "TERM"])
+            .status();
         assert!(killed.unwrap().success());
         let seconds = &self.bundle.pod.spec["terminationGracePeriodSeconds"];
         let limit = Duration::from_secs(seconds.as_u64().unwrap());
@@ -122,7 +123,10 @@ impl Running<'_> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let mut delete = self.bundle.runtime(&["delete", "--force", &self.name]);
+        let mut delete = self
+            .bundle
+            .place
+            .runtime(&["delete", "--force", &self.name]);
         let _ = delete.stderr(Stdio::null()).status();
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -8,7 +8,8 @@ use std::{
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use super::place::Place;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 /// Stands for the toolchain: what it would build is at hand. It fails where it is asked for something else, or is given more or
@@ -22,30 +23,22 @@ cp /opt/detector target/release/detector
 /// What distroless' image has of libraries: a program that needs another does not start.
 const LIBRARIES: [&str; 3] = ["base-files", "libc6", "libgcc-s1"];
 
-/// What was built. It goes with this.
+/// What was built.
 pub struct Image {
     pub root: PathBuf,
     pub entrypoint: Vec<String>,
     pub user: String,
-    _folder: TempDir,
 }
 
-pub struct Engine {
-    folder: TempDir,
-    base: PathBuf,
+pub struct Engine<'a> {
+    pub place: &'a Place,
+    /// A Debian, which the stand-ins are made of.
+    pub base: &'a Path,
 }
 
-impl Engine {
-    /// Over a Debian, which the stand-ins are made of.
-    pub fn new(base: &Path) -> Self {
-        Self {
-            folder: tempfile::tempdir().unwrap(),
-            base: base.to_owned(),
-        }
-    }
-
+impl Engine<'_> {
     /// Builds the image as it is documented.
-    pub fn built(self) -> Image {
+    pub fn built(&self) -> Image {
         self.stand_in("docker.io/library/rust:1.95-bookworm", |root| {
             run(Command::new("cp")
                 .arg("-a")
@@ -85,23 +78,18 @@ impl Engine {
             root: root.trim().into(),
             entrypoint: serde_json::from_value(config["Entrypoint"].clone()).unwrap(),
             user: config["User"].as_str().unwrap().to_owned(),
-            _folder: self.folder,
         }
     }
 
     fn stand_in(&self, name: &str, fill: impl FnOnce(&Path)) {
-        let root = tempfile::tempdir().unwrap();
-        fill(root.path());
+        let root = self.place.at("root");
+        fs::create_dir(&root).unwrap();
+        fill(&root);
         let container = self.buildah(&["from", "scratch"]);
         let container = container.trim();
-        self.buildah(&[
-            "copy",
-            "--quiet",
-            container,
-            root.path().to_str().unwrap(),
-            "/",
-        ]);
+        self.buildah(&["copy", "--quiet", container, root.to_str().unwrap(), "/"]);
         self.buildah(&["commit", "--quiet", "--rm", container, name]);
+        fs::remove_dir_all(root).unwrap();
     }
 
     /// Files of some packages, and no others.
@@ -124,14 +112,11 @@ impl Engine {
                 }
             }
         }
-        let (list, archive) = (
-            self.folder.path().join("list"),
-            self.folder.path().join("tar"),
-        );
+        let (list, archive) = (self.place.at("list"), self.place.at("tar"));
         fs::write(&list, files).unwrap();
         run(Command::new("tar")
             .arg("-C")
-            .arg(&self.base)
+            .arg(self.base)
             .arg("-T")
             .arg(&list)
             .arg("-cf")
@@ -147,16 +132,15 @@ impl Engine {
 
     /// With plain directories as its storage: they need no mount, and go as other directories do.
     fn buildah(&self, words: &[&str]) -> String {
-        let at = |name: &str| self.folder.path().join(name);
         let mut command = Command::new("buildah");
         command
             .current_dir(ROOT)
             .args(["--storage-driver=vfs", "--root"])
-            .arg(at("storage"))
+            .arg(self.place.at("storage"))
             .arg("--runroot")
-            .arg(at("run"))
+            .arg(self.place.at("run"))
             .args(words)
-            .env("TMPDIR", self.folder.path());
+            .env("TMPDIR", self.place.at(""));
         run(&mut command)
     }
 }

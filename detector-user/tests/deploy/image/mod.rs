@@ -3,6 +3,7 @@
 
 mod bundle;
 mod engine;
+mod place;
 
 use std::fs;
 
@@ -24,6 +25,7 @@ use crate::{
 };
 use bundle::{Bundle, SECONDS};
 use engine::Engine;
+use place::Place;
 
 /// To so many ports of the node, once.
 fn knock(attacker: &Space, ports: u16) {
@@ -49,13 +51,18 @@ fn it_is_built_and_watches_with_three_capabilities_and_goes_without_a_trace() {
         Ok(base) => base,
         Err(reason) => return skip(&reason),
     };
-    let image = Engine::new(&base).built();
+    let place = Place::new();
+    let engine = Engine {
+        place: &place,
+        base: &base,
+    };
+    let image = engine.built();
     let (attacker, host) = (Space::new(), Space::new());
     veth((&attacker, "va"), (&host, "vb"));
     let values = json!({ "interfaces": ["vb"], "detachOnStop": true });
     let documents = helm.render(&values);
     let pod = Pod::of(&documents);
-    let bundle = Bundle::new(&image, &pod, &host, node.directory());
+    let bundle = Bundle::new(&place, &image, &pod, &host, node.directory());
 
     // As the kubelet does: alive, ready, and it counts.
     let first = bundle.start("first");
