@@ -1,6 +1,9 @@
 //! The agent's container as a DaemonSet describes it.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Output},
+};
 
 use serde_json::Value;
 
@@ -71,11 +74,15 @@ impl<'a> Pod<'a> {
         );
     }
 
-    fn detector(&self, arguments: &[&str]) -> std::process::Output {
+    fn detector(&self, arguments: &[&str]) -> Output {
         let variables = self.container["env"].as_array().unwrap().iter();
         Command::new(env!("CARGO_BIN_EXE_detector"))
             .args(arguments)
-            .envs(variables.filter_map(|one| Some((one["name"].as_str()?, one["value"].as_str()?))))
+            .envs(variables.map(|one| {
+                // What the cluster fills in is some word.
+                let value = one["value"].as_str().unwrap_or("filled-in");
+                (one["name"].as_str().unwrap(), value)
+            }))
             .output()
             .unwrap()
     }
