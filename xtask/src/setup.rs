@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::{tool, venv};
 
 /// A program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 26] = [
+const PROGRAMS: [(&str, &str); 28] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("tcpdump", "tcpdump"),
@@ -34,6 +34,8 @@ const PROGRAMS: [(&str, &str); 26] = [
     ("systemd-analyze", "systemd"),
     ("nats-server", "nats-server"),
     ("debootstrap", "debootstrap"),
+    ("buildah", "buildah"),
+    ("runc", "runc"),
 ];
 
 /// The version of cargo-deb that is installed where there is none.

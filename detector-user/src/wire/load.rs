@@ -86,7 +86,7 @@ pub enum LoadError {
     /// Permission.
     #[error(
         "{operation}: not permitted; loading BPF programs takes CAP_BPF, CAP_NET_ADMIN and \
-         CAP_PERFMON (root has them; in a container add all three)"
+         CAP_PERFMON (root has them; in a container add all three, and let its seccomp filter pass bpf(2))"
     )]
     Permission {
         /// What was tried.

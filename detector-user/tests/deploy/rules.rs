@@ -1,17 +1,10 @@
-//! What is shipped beside the program speaks of metrics that there are, and rules fire when they should.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a step that fails is a test that fails"
-)]
-
-mod needs;
+//! Rules and dashboard speak of metrics that there are, and rules fire when they should.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
 use detector_user::metrics::definitions::{DEFINITIONS, Kind};
 
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
+use crate::{DEPLOY, lab::skip};
 
 /// The metrics that a text speaks of.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
@@ -55,7 +48,7 @@ fn the_rules_fire_when_they_should_and_not_before() {
             .output()
     };
     let Ok(output) = run(&["check", "rules", "prometheus/rules.yaml"]) else {
-        return needs::skip("needs the program promtool");
+        return skip("needs the program promtool");
     };
     assert!(output.status.success(), "{output:?}");
     let output = run(&["test", "rules", "prometheus/rules.test.yaml"]).unwrap();
@@ -72,33 +65,4 @@ fn the_rules_fire_when_they_should_and_not_before() {
             "{line} is not tried"
         );
     }
-}
-
-#[test]
-fn the_manifest_asks_for_three_capabilities_and_its_configuration_is_sound() {
-    let manifest = fs::read_to_string(format!("{DEPLOY}/kubernetes/detector.yaml")).unwrap();
-    for line in [
-        "drop: [ALL]",
-        "add: [BPF, NET_ADMIN, PERFMON]",
-        "hostNetwork: true",
-        "readOnlyRootFilesystem: true",
-    ] {
-        assert!(manifest.contains(line), "{line}");
-    }
-    let (_, rest) = manifest.split_once("detector.toml: |\n").unwrap();
-    let lines = rest
-        .lines()
-        .take_while(|line| line.starts_with("    ") || line.is_empty());
-    let text: String = lines
-        .map(|line| format!("{}\n", line.trim_start()))
-        .collect();
-    let file = std::env::temp_dir().join(format!("detector-manifest-{}.toml", std::process::id()));
-    fs::write(&file, text).unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_detector"))
-        .args(["config", "check"])
-        .arg(&file)
-        .output();
-    fs::remove_file(&file).unwrap();
-    let output = output.unwrap();
-    assert!(output.status.success(), "{output:?}");
 }
