@@ -17,6 +17,7 @@ use crate::{
         live::{LiveAgent, Ticked},
     },
     decide::alert::Act,
+    drift::Drift,
     output::nats::Subject,
     privilege::Held,
     score::Scorer,
@@ -103,6 +104,18 @@ impl Served {
         self.published.tell(Topic::Agent, &event.to_string());
     }
 
+    /// Publishes whether traffic has drifted; what of it is new.
+    pub(super) fn take_drift(&self, drift: Drift) -> Option<Arc<Drift>> {
+        let drift = Arc::new(drift);
+        let before = self.published.drift.swap(drift.clone());
+        if before.state == drift.state {
+            return None;
+        }
+        let event = serde_json::json!({ "drift": drift });
+        self.published.tell(Topic::Agent, &event.to_string());
+        Some(drift)
+    }
+
     /// The model in force.
     pub(super) fn scorer(&self) -> Option<Arc<Scorer>> {
         self.published.scorer.load_full()
@@ -164,6 +177,7 @@ impl Served {
             flows: ticked.pass.flows.into(),
             events_written: written,
             events_lost: lost,
+            drift: counts.drift,
         }));
     }
 }

@@ -4,6 +4,7 @@ use std::{
     net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use aya::maps::PerCpuValues;
@@ -54,6 +55,26 @@ pub fn come_and_go(stage: &Stage, prometheus: &Prometheus<'_>) {
             let others =
                 (0..20).map(|n| udp_frame(v4([10, 0, 0, 6], 6_000 + n), v4(SERVER, 9), b"x"));
             send(stage, others.chain((0..20).map(|_| one.clone())));
+        },
+    );
+    prometheus.sees(
+        "rows of one kind fill a window",
+        &[
+            Up("detector_drift_rows_total"),
+            Up("detector_drift_windows_total"),
+            Up("detector_drift_score_psi"),
+            Up("detector_drift_features_moved"),
+        ],
+        || {
+            for round in 0..3 {
+                let ports = 7_000 + 60 * round..7_060 + 60 * round;
+                let from = |port| v4([10, 0, 1, (port % 50) as u8], port);
+                send(
+                    stage,
+                    ports.map(|port| udp_frame(from(port), v4(SERVER, 9), b"x")),
+                );
+                thread::sleep(Duration::from_secs(1));
+            }
         },
     );
     prometheus.sees(
