@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let told = tally.take();
     let settings = DriftSettings::default();
-    let (state, moved) = (settings.state(told.score_psi), told.moved(settings.drifted));
+    let (state, moved) = (settings.state(&told), told.moved(settings.drifted));
     let mut out = Answer::new(args.format);
     if !out.is_table() {
         return Ok(out.document(&json!({

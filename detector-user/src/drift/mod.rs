@@ -21,11 +21,13 @@ pub struct DriftSettings {
     pub window_rows: u64,
     /// And how long it lasts at least, s.
     pub window_s: u64,
-    /// From this PSI (population stability index) of the model's score on, traffic is shifting; a feature counts as moved from there on
-    /// that `drifted` says.
+    /// From this PSI (population stability index) of the model's score on, traffic is shifting.
     pub shifting: f64,
-    /// And from this on it has drifted.
+    /// And from this on it has drifted. A feature has moved from this PSI on.
     pub drifted: f64,
+    /// It has drifted, too, where this share of the features has moved, and is shifting where half of that has: a model is as sure of
+    /// itself among what it has never seen.
+    pub moved_share: f64,
 }
 
 impl Default for DriftSettings {
@@ -35,6 +37,7 @@ impl Default for DriftSettings {
             window_s: 600,
             shifting: 0.1,
             drifted: 0.25,
+            moved_share: 0.5,
         }
     }
 }

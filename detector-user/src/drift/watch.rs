@@ -114,7 +114,7 @@ impl Watch {
     }
 
     fn note(&mut self, told: &Told, now_us: u64) {
-        let state = self.settings.state(told.score_psi);
+        let state = self.settings.state(told);
         let since_us = (self.drift.since_us)
             .filter(|_| state == self.drift.state)
             .or(Some(now_us));
@@ -148,12 +148,14 @@ impl Watch {
 }
 
 impl DriftSettings {
-    /// What a score's PSI says.
+    /// What a window says.
     #[must_use]
-    pub fn state(&self, score_psi: f64) -> State {
-        if score_psi >= self.drifted {
+    pub fn state(&self, told: &Told) -> State {
+        let moved = told.moved(self.drifted) as f64;
+        let many = self.moved_share * told.features.len().max(1) as f64;
+        if told.score_psi >= self.drifted || moved >= many {
             State::Drifted
-        } else if score_psi >= self.shifting {
+        } else if told.score_psi >= self.shifting || moved >= many / 2.0 {
             State::Shifting
         } else {
             State::Stable
@@ -254,6 +256,32 @@ mod tests {
         for (n, elsewhere) in [f32::NAN, 2.0, -1.0].into_iter().enumerate() {
             pass(&mut watch, 800 + 200 * n as u64, 200, |_| elsewhere);
             assert!(watch.drift().score_psi > Some(3.0), "{:?}", watch.drift());
+        }
+    }
+
+    #[test]
+    fn features_that_have_moved_are_drift_though_the_model_says_the_same() {
+        for (share, wanted) in [(0.5, State::Drifted), (1.0, State::Shifting)] {
+            let mut card = card();
+            let reference = card.reference.as_mut().unwrap();
+            // As feature b is spread, and stays so.
+            let spread = reference.features["b"].clone();
+            reference.features.insert("a".to_owned(), spread);
+            let mut watch = watch();
+            watch.set(DriftSettings {
+                moved_share: share,
+                ..watch.settings
+            });
+            watch.set_model(Some(&card));
+            watch.expect(10);
+            for n in 0..2_000 {
+                let (x, score) = (even(n), even(n));
+                watch.add(&[x, 5.0], &[1.0 - score, score], n * SECOND);
+            }
+            watch.end(2_000 * SECOND);
+            let drift = watch.drift();
+            assert!(drift.score_psi < Some(0.02), "{drift:?}");
+            assert_eq!((drift.state, drift.moved), (wanted, 1), "{drift:?}");
         }
     }
 

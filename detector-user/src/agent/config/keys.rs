@@ -86,6 +86,7 @@ pub const KEYS: &[Key] = &[
     key("drift.window_s", Whole(0, DAY_S)),
     key("drift.shifting", Number(0.0, 100.0)),
     key("drift.drifted", Number(0.0, 100.0)),
+    key("drift.moved_share", Number(0.01, 1.0)),
     optional("archive.folder", Text),
     key("archive.bytes_max", Whole(1 << 20, 1 << 50)),
     key("archive.age_max_s", Whole(0, 100 * YEAR_S)),
