@@ -6,15 +6,19 @@ use crate::model::{Ensemble, ModelError, Reference, Spread};
 /// More rows change a spread by less than a row in a thousand.
 const ROWS_MAX: usize = 200_000;
 
-/// Those rows that count: where a class is benign, what is usual is what it has.
+/// Those rows that count: where a class is benign, what is usual is what it has. A row is there as often as it has `copies`,
+/// where it is known which were left out as its duplicates: a live one is.
 #[must_use]
-pub fn usual(table: &Table, rows: &[u32], benign: Option<u16>) -> Vec<u32> {
+pub fn usual(table: &Table, rows: &[u32], benign: Option<u16>, copies: Option<&[u32]>) -> Vec<u32> {
     let labels = table.labels();
     let is_usual = |row: &&u32| benign.is_none_or(|benign| labels[**row as usize] == benign);
-    rows.iter().filter(is_usual).copied().collect()
+    let times = |row: u32| copies.map_or(1, |copies| copies[row as usize] as usize);
+    (rows.iter().filter(is_usual))
+        .flat_map(|&row| std::iter::repeat_n(row, times(row)))
+        .collect()
 }
 
-/// The model with a reference: of its features in the rows that it learnt from, and of scores that it gives the class (the
+/// The model with a reference: of its features in the [`usual`] rows that it learnt from, and of scores that it gives the class (the
 /// benign one, or the first) in rows that it did not. Rows count as they are, whatever they weigh in learning: so do live ones.
 /// A model of no such rows stays as it is.
 ///
@@ -22,12 +26,11 @@ pub fn usual(table: &Table, rows: &[u32], benign: Option<u16>) -> Vec<u32> {
 /// [`ModelError`] where there is no such class.
 pub fn with_reference(
     ensemble: Ensemble,
-    (table, rows): (&Table, &[u32]),
+    (table, usual): (&Table, &[u32]),
     benign: Option<u16>,
     scores: impl Iterator<Item = f32>,
 ) -> Result<Ensemble, ModelError> {
-    let rows = usual(table, rows, benign);
-    let rows = spread_out(&rows);
+    let rows = spread_out(usual);
     let scores: Vec<f32> = scores.filter(|score| !score.is_nan()).collect();
     if rows.is_empty() || scores.is_empty() {
         return Ok(ensemble);

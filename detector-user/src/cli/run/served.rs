@@ -105,10 +105,16 @@ impl Served {
     }
 
     /// Publishes whether traffic has drifted; what of it is new.
-    pub(super) fn take_drift(&self, drift: Drift) -> Option<Arc<Drift>> {
+    pub(super) fn take_drift(&self, mut drift: Drift) -> Option<Arc<Drift>> {
+        let before = self.published.drift.load();
+        let same = before.state == drift.state;
+        if same {
+            // Unix time moves a little against the clock of the rows: what was told of it stays.
+            drift.since_us = before.since_us.or(drift.since_us);
+        }
         let drift = Arc::new(drift);
-        let before = self.published.drift.swap(drift.clone());
-        if before.state == drift.state {
+        self.published.drift.store(drift.clone());
+        if same {
             return None;
         }
         let event = serde_json::json!({ "drift": drift });

@@ -108,10 +108,11 @@ pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
         Curve::calibrate(&ensemble.card().calibration, row);
     }
     let (class, classes) = (usize::from(benign.unwrap_or(0)), ensemble.classes());
-    let of_usual = usual(table, &kept, benign)
-        .into_iter()
-        .map(|row| calibrated[row as usize * classes + class]);
-    let ensemble = with_reference(ensemble, (table, &kept), benign, of_usual)
+    let usual = usual(table, &kept, benign, None);
+    let scores = usual
+        .iter()
+        .map(|&row| calibrated[row as usize * classes + class]);
+    let ensemble = with_reference(ensemble, (table, &usual), benign, scores)
         .map_err(|error| failed(&error))?;
     write(
         &args.output,

@@ -8,7 +8,7 @@ use super::{
     super::{failure::Failure, report},
     args::Args,
     extracted::bar,
-    tables::{failed, held_out, parted, save, scores_of_usual, unseen_scores},
+    tables::{failed, held_out, parted, save, scores_of_usual, unseen_scores, usual_of},
     told::{Seconds, tell},
 };
 use crate::{
@@ -67,8 +67,13 @@ pub(super) fn run(args: &Args, prepared: Prepared, map: &LabelMap) -> Result<(),
             written = of_all.with_card(card).map_err(failed)?;
             learnt.clone_from(&all);
         }
-        let written =
-            with_reference(written, (table, &learnt), prepared.benign, unseen).map_err(failed)?;
+        let written = with_reference(
+            written,
+            (table, &usual_of(&prepared, &learnt)),
+            prepared.benign,
+            unseen,
+        )
+        .map_err(failed)?;
         (written, Some(judged), parts)
     } else {
         report::note(
@@ -77,8 +82,13 @@ pub(super) fn run(args: &Args, prepared: Prepared, map: &LabelMap) -> Result<(),
         let model = fit(&all)?;
         // There are no others.
         let scores = scores_of_usual(&model, &prepared, &all)?;
-        let model =
-            with_reference(model, (table, &all), prepared.benign, scores).map_err(failed)?;
+        let model = with_reference(
+            model,
+            (table, &usual_of(&prepared, &all)),
+            prepared.benign,
+            scores,
+        )
+        .map_err(failed)?;
         (model, None, Parts::default())
     };
     progress.finish_and_clear();

@@ -244,7 +244,13 @@ fn supervised(args: &Args, prepared: &Prepared, map: &LabelMap) -> Result<(), Fa
     } else {
         (model, parts.train.clone())
     };
-    let model = with_reference(model, (table, &learnt), prepared.benign, unseen).map_err(failed)?;
+    let model = with_reference(
+        model,
+        (table, &usual_of(prepared, &learnt)),
+        prepared.benign,
+        unseen,
+    )
+    .map_err(failed)?;
     progress.finish_and_clear();
     let leaks = leaks(table, &parts);
     let more = [
@@ -325,13 +331,19 @@ pub(super) fn unseen_scores(
     scores_of_usual(model, prepared, &unseen)
 }
 
+/// The usual of some rows, each as often as it is in the tables.
+pub(super) fn usual_of(prepared: &Prepared, rows: &[u32]) -> Vec<u32> {
+    let copies = Some(&prepared.copies[..]);
+    usual(&prepared.table, rows, prepared.benign, copies)
+}
+
 /// The same of these rows.
 pub(super) fn scores_of_usual(
     model: &Ensemble,
     prepared: &Prepared,
     rows: &[u32],
 ) -> Result<impl Iterator<Item = f32> + use<>, Failure> {
-    let rows = usual(&prepared.table, rows, prepared.benign);
+    let rows = usual_of(prepared, rows);
     let scores = predict(model, &prepared.table, &rows, 0).map_err(failed)?;
     let class = usize::from(prepared.benign.unwrap_or(0));
     Ok(scores.into_iter().skip(class).step_by(model.classes()))

@@ -66,14 +66,19 @@ pub fn come_and_go(stage: &Stage, prometheus: &Prometheus<'_>) {
             Up("detector_drift_features_moved"),
         ],
         || {
-            for round in 0..3 {
-                let ports = 7_000 + 60 * round..7_060 + 60 * round;
-                let from = |port| v4([10, 0, 1, (port % 50) as u8], port);
-                send(
-                    stage,
-                    ports.map(|port| udp_frame(from(port), v4(SERVER, 9), b"x")),
-                );
-                thread::sleep(Duration::from_secs(1));
+            // Asked and answered, a few at a time: no flood, and a tick counts some rows only.
+            for round in 0..10 {
+                let ports = 7_000 + 30 * round..7_030 + 30 * round;
+                let client = |port: u16| v4([10, 0, 1, 10 + (port % 30) as u8], port);
+                let ask = |port| udp_frame(client(port), v4(SERVER, 53), b"x");
+                send(stage, ports.clone().map(ask));
+                stage.server.within(|| {
+                    let raw = Raw::sender_by_the_queue("vb");
+                    for port in ports {
+                        raw.send(&udp_frame(v4(SERVER, 53), client(port), b"y"));
+                    }
+                });
+                thread::sleep(Duration::from_millis(300));
             }
         },
     );
