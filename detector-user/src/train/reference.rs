@@ -55,3 +55,64 @@ fn spread_out<T: Copy>(all: &[T]) -> Vec<T> {
     let step = all.len().div_ceil(ROWS_MAX).max(1);
     all.iter().step_by(step).copied().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{Card, Split, Tree, TreeNode, feature_hash},
+        train::Schema,
+    };
+
+    #[test]
+    fn usual_rows_count_as_often_as_they_are_and_features_that_no_tree_looks_at_do_not() {
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let (features, classes) = (names(["a", "b"]), names(["attack", "benign"]));
+        let schema = Schema {
+            feature_set: "test/1".to_owned(),
+            features: features.clone(),
+            classes: classes.clone(),
+        };
+        let columns = vec![1.0, 2.0, 3.0, 9.0, 0.0, 0.0, 0.0, 0.0];
+        let table = Table::new(schema, columns, vec![1, 1, 0, 1], vec![1.0; 4], vec![0; 4]);
+        let table = table.unwrap();
+        // The last row was not learnt from; of the second there were three.
+        let usual = usual(&table, &[0, 1, 2], Some(1), Some(&[1, 3, 5, 1]));
+        assert_eq!(usual, [0, 1, 1, 1]);
+        let card = Card {
+            feature_set: "test/1".to_owned(),
+            feature_hash: feature_hash("test/1", &features),
+            features,
+            classes,
+            ..Card::default()
+        };
+        let split = TreeNode::Split(Split {
+            feature: 0,
+            threshold: 1.5,
+            missing_left: true,
+            left: 1,
+            right: 2,
+        });
+        let tree = Tree {
+            nodes: vec![split, TreeNode::Leaf, TreeNode::Leaf],
+            values: vec![0.5, 0.5, 0.0, 1.0, 1.0, 0.0],
+        };
+        let model = Ensemble::from_trees(card, &[tree]).unwrap();
+        let scores = [0.5, f32::NAN, 0.7].into_iter();
+        let model = with_reference(model, (&table, &usual), Some(1), scores).unwrap();
+        let reference = model.card().reference.as_ref().unwrap();
+        assert_eq!((reference.rows, &*reference.class), (4, "benign"));
+        assert!(reference.features.keys().eq(["a"]));
+        assert_eq!(
+            reference.features["a"],
+            Spread::of(vec![1.0, 2.0, 2.0, 2.0])
+        );
+        assert_eq!(reference.score, Spread::of(vec![0.5, 0.7]));
+        // Without rows there is nothing to be held against.
+        let mut card = model.card().clone();
+        card.reference = None;
+        let model = model.with_card(card).unwrap();
+        let none = with_reference(model, (&table, &[]), Some(1), [0.5].into_iter()).unwrap();
+        assert!(none.card().reference.is_none());
+    }
+}
