@@ -4,6 +4,7 @@ pub mod cli;
 pub mod dataset;
 pub mod decide;
 pub mod drain;
+pub mod drift;
 pub mod enforce;
 pub mod features;
 pub mod flow;

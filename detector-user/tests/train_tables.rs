@@ -160,6 +160,10 @@ fn every_learner_learns_and_says_the_same_again() {
             serde_json::json!(["BENIGN", "flood", "scan"])
         );
         assert!(std::fs::read_to_string(page).unwrap().contains("<polyline"));
+        let (drift, _) = answer(&["drift", &folder.name("a.bin"), &data, "--only", "BENIGN"]);
+        assert_eq!(drift["features_moved"], 0, "{learner}: {drift}");
+        let looked_at = drift["features"].as_array().unwrap();
+        assert!(!looked_at.is_empty(), "{learner}: {drift}");
     }
 }
 
@@ -193,6 +197,9 @@ fn an_isolation_forest_finds_what_is_odd() {
         "--out",
         &out,
     ]);
+    let drift = |only| answer(&["drift", &out, &data, "--only", only]).0;
+    assert_eq!(drift("Normal")["features_moved"], 0);
+    assert_eq!(drift("anomaly")["features_moved"], 2);
     let (judged, _) = answer(&["eval", &out, &data, "--label", "Label"]);
     assert!(judged["roc_auc"].as_f64().unwrap() > 0.99, "{judged}");
     assert!(judged["f1_macro"].as_f64().unwrap() > 0.8, "{judged}");

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use super::model_source::ModelSettings;
 use crate::{
     decide::policy::Policy,
+    drift::DriftSettings,
     output::{archive::ArchiveSettings, nats::NatsSettings},
     privilege::PrivilegeSettings,
     serve::settings::ApiSettings,
@@ -101,6 +102,8 @@ pub struct Config {
     pub privileges: PrivilegeSettings,
     /// Where models come from, and what is done about new ones.
     pub models: ModelSettings,
+    /// When live traffic is told to have drifted from what the model was trained on.
+    pub drift: DriftSettings,
     /// Where flows are archived.
     pub archive: ArchiveSettings,
     /// Where events are published.
@@ -122,6 +125,7 @@ impl Default for Config {
             stats_s: 10,
             privileges: PrivilegeSettings::default(),
             models: ModelSettings::default(),
+            drift: DriftSettings::default(),
             archive: ArchiveSettings::default(),
             nats: NatsSettings::default(),
             api: ApiSettings::default(),
@@ -258,6 +262,10 @@ mod tests {
             (
                 "[decide.verdicts]\nttl_max_s = 5",
                 "ttl_max_s is 5, allowed is at least decide.verdicts.ttl_s, which is 60",
+            ),
+            (
+                "[drift]\ndrifted = 0.05",
+                "drift.drifted is 0.05, allowed is at least drift.shifting, which is 0.1",
             ),
             (
                 "[api]\nlisten = \"here\"",

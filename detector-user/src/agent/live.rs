@@ -28,6 +28,7 @@ use crate::{
         account::{Account, AccountError},
         reader::{Pass, Which},
     },
+    drift::{Drift, DriftSettings},
     enforce::{
         order::{Listed, VerdictError},
         own::OwnVerdicts,
@@ -155,6 +156,17 @@ impl LiveAgent {
     #[must_use]
     pub fn comparison(&self) -> Option<Comparison> {
         self.pipeline.comparison()
+    }
+
+    /// How drift is watched for, from the next tick on.
+    pub fn set_drift(&mut self, settings: DriftSettings) {
+        self.pipeline.set_drift(settings);
+    }
+
+    /// Whether traffic still looks like what the model was trained on.
+    #[must_use]
+    pub fn drift(&self) -> Drift {
+        self.pipeline.drift()
     }
 
     /// Whether there is a model.

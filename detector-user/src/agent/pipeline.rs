@@ -16,6 +16,7 @@ use crate::{
         policy::Policy,
         sources::{Against, Matched},
     },
+    drift::{self, Drift, DriftSettings, Watch},
     enforce::target::{Prefix, Target},
     features::{
         extractor::{Due, Extractor},
@@ -38,6 +39,8 @@ pub struct Counts {
     pub hosts_refused: u64,
     /// Ticks.
     pub ticks: u64,
+    /// What the watch over drift has counted.
+    pub drift: drift::Counts,
 }
 
 /// Rows that are scored at once, and what that takes.
@@ -68,6 +71,7 @@ pub struct Pipeline {
     scorer: Option<Arc<Scorer>>,
     decider: Decider,
     shadow: Option<Shadow>,
+    drift: Watch,
     batch: Batch,
     counts: Counts,
     /// Kept where they are asked for.
@@ -78,11 +82,14 @@ impl Pipeline {
     /// Decides by a policy, with a model or by plain thresholds alone.
     #[must_use]
     pub fn new(policy: Policy, scorer: Option<Arc<Scorer>>) -> Self {
+        let mut drift = Watch::default();
+        drift.set_model(scorer.as_deref().map(|scorer| scorer.ensemble().card()));
         Self {
             extractor: Extractor::default(),
             scorer,
             decider: Decider::new(policy),
             shadow: None,
+            drift,
             batch: Batch::default(),
             counts: Counts::default(),
             findings: None,
@@ -107,7 +114,20 @@ impl Pipeline {
 
     /// Another model, or none, from the next tick on.
     pub fn set_scorer(&mut self, scorer: Option<Arc<Scorer>>) {
+        let card = scorer.as_deref().map(|scorer| scorer.ensemble().card());
+        self.drift.set_model(card);
         self.scorer = scorer;
+    }
+
+    /// How drift is watched for, from the next tick on.
+    pub fn set_drift(&mut self, settings: DriftSettings) {
+        self.drift.set(settings);
+    }
+
+    /// Whether traffic still looks like what the model was trained on.
+    #[must_use]
+    pub fn drift(&self) -> Drift {
+        self.drift.drift()
     }
 
     /// Another candidate to score beside the model, or none.
@@ -151,7 +171,8 @@ impl Pipeline {
         let mut shadow = self.shadow.as_mut();
         let mut findings = self.findings.as_mut();
         let (mut scored, mut attacks) = (0, 0);
-        let batch = &mut self.batch;
+        let (batch, drift) = (&mut self.batch, &mut self.drift);
+        drift.expect(self.extractor.due().len());
         self.extractor.each(now_us, |some, around, ways| {
             let mut probabilities = scorer.map(|scorer| {
                 scored += some.len() as u64;
@@ -159,7 +180,16 @@ impl Pipeline {
             });
             for (due, around) in some.iter().zip(around) {
                 let found = probabilities.as_mut().and_then(|(scorer, rows)| {
-                    let (family, score) = scorer.judge(rows.next()?)?;
+                    let probabilities = rows.next()?;
+                    if drift.wants_next() {
+                        // What is told of already is an attack, and no other normal.
+                        if decider.is_told_of(&due.ends, now_us) {
+                            drift.set_aside();
+                        } else {
+                            drift.add(&due.row, probabilities, now_us);
+                        }
+                    }
+                    let (family, score) = scorer.judge(probabilities)?;
                     attacks += 1;
                     let new = ways.mark_family(due.way, family as u8);
                     if let Some(findings) = &mut findings {
@@ -186,6 +216,7 @@ impl Pipeline {
             shadow.tick(due, hosts, &decisions, now_us);
         }
         self.extractor.end(now_us);
+        self.drift.end(now_us);
         self.counts.scored += scored;
         self.counts.found += attacks;
         self.counts.ticks += 1;
@@ -225,6 +256,7 @@ impl Pipeline {
         Counts {
             left_out: self.extractor.left_out(),
             hosts_refused: self.extractor.hosts().refused(),
+            drift: self.drift.counts(),
             ..self.counts
         }
     }

@@ -17,6 +17,7 @@ use crate::{
         policy::Policy,
     },
     drain::native::{NativeDrain, Stages},
+    drift::{Drift, DriftSettings},
     enforce::native::{Fate, NativeVerdicts},
     score::Scorer,
 };
@@ -121,6 +122,22 @@ impl<F: FnMut(&Decision)> ReplayAgent<F> {
             packets: Packets::default(),
             cut: HashSet::new(),
         }
+    }
+
+    /// How drift is watched for.
+    pub fn set_drift(&mut self, settings: DriftSettings) {
+        self.live.pipeline.set_drift(settings);
+    }
+
+    /// Another model from now on.
+    pub fn set_scorer(&mut self, scorer: Option<Arc<Scorer>>) {
+        self.live.pipeline.set_scorer(scorer);
+    }
+
+    /// Whether traffic still looks like what the model was trained on.
+    #[must_use]
+    pub fn drift(&self) -> Drift {
+        self.live.pipeline.drift()
     }
 
     /// One frame, in the order of time.

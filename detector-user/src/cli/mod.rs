@@ -9,6 +9,7 @@ mod detach;
 mod doctor;
 #[cfg(test)]
 mod documented;
+mod drift;
 mod ethertype;
 mod eval;
 mod extract;
@@ -91,6 +92,8 @@ enum Command {
     Train(Box<train::Args>),
     /// Judge a model by tables of labelled flows
     Eval(Box<eval::Args>),
+    /// Tell whether tables of flows still look like what a model was trained on
+    Drift(drift::Args),
     /// Import, show and sign models; keep, promote and roll them back in a registry
     #[command(subcommand)]
     Model(model::Command),
@@ -144,6 +147,7 @@ fn dispatch(command: &Command, pins: &Pins) -> Result<(), Failure> {
         Command::Extract(args) => extract::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Drift(args) => drift::run(args),
         Command::Model(command) => model::run(command),
         Command::Man(args) => pages::man(args),
         Command::Completions(args) => pages::completions(args),

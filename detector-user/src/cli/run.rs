@@ -175,6 +175,7 @@ fn attached(
 fn open(pins: &Pins, config: &Config) -> Result<LiveAgent, TablesError> {
     let policy = config.decide.clone();
     let mut agent = LiveAgent::open(Pins::new(pins.root()), policy, None, config.enforce)?;
+    agent.set_drift(config.drift);
     if sinks::wants_flows(config) {
         agent.log_flows()?;
     }
@@ -269,7 +270,7 @@ impl Running<'_> {
             self.tick(now_ns);
             if now_ns >= second_ns {
                 second_ns = now_ns + 1_000_000_000;
-                self.each_second();
+                self.each_second(now_ns);
             }
             if self.config.stats_s > 0 && now_ns >= stats_ns {
                 stats_ns = now_ns + self.config.stats_s * 1_000_000_000;
@@ -317,7 +318,7 @@ impl Running<'_> {
         self.look_at_new_model(now_ns / 1000);
     }
 
-    fn each_second(&mut self) {
+    fn each_second(&mut self, now_ns: u64) {
         while let Ok(one) = self.happened.try_recv() {
             if let Err(failure) = tell(one, &self.request) {
                 report::complain(&failure.to_string());
@@ -339,6 +340,7 @@ impl Running<'_> {
             report::warn("the data plane was removed: nothing is seen until it is attached again");
         }
         self.learn_spared();
+        self.look_at_drift(epoch_us(now_ns), now_ns / 1000);
     }
 
     fn learn_spared(&mut self) {
@@ -353,6 +355,7 @@ impl Running<'_> {
         match loaded {
             Ok(loaded) => {
                 self.agent.set_policy(loaded.config.decide.clone());
+                self.agent.set_drift(loaded.config.drift);
                 if loaded.config.enforce != self.config.enforce {
                     report::warn("enforce is decided at the start: restart the agent to change it");
                 }
@@ -400,6 +403,7 @@ impl Running<'_> {
                 stats["agent"]["late_ticks"] = self.late.into();
                 stats["agent"]["denied_sources"] = denied.into();
                 stats["agent"]["attacked_destinations"] = attacked.into();
+                stats["drift"] = serde_json::json!(*self.served.published.drift.load_full());
                 if let Some(comparison) = self.agent.comparison() {
                     stats["shadow"] = serde_json::json!(comparison);
                 }

@@ -21,6 +21,7 @@ use crate::{
     features::{
         extractor::Due,
         hosts::{Hosts, ServiceKey, Surroundings, address_hash},
+        ways::Ends,
     },
 };
 use alert::{Alert, By, Decision, Kind};
@@ -274,6 +275,13 @@ impl Decider {
     #[must_use]
     pub fn against(&self, source: &Address, now_us: u64) -> Option<Against> {
         self.sources.against(source, now_us)
+    }
+
+    /// Whether a flow is of an attack that was told of: from a source with something against it, or to a destination under
+    /// attack.
+    #[must_use]
+    pub fn is_told_of(&self, ends: &Ends, now_us: u64) -> bool {
+        self.victims.is_attacked(&ends.destination) || self.against(&ends.source, now_us).is_some()
     }
 
     /// Sources that are denied, and destinations under attack.

@@ -91,6 +91,12 @@ impl Victims {
         }
     }
 
+    /// Whether a destination is under attack.
+    #[must_use]
+    pub fn is_attacked(&self, destination: &Address) -> bool {
+        self.incidents.contains_key(destination)
+    }
+
     /// Destinations under attack.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     cli::status::gather::{InterfaceStatus, Named, Status, Sum},
     decide::family::Family,
+    drift::State,
     output::{
         archive::{Dropped, Removed},
         nats::Unsent,
@@ -264,6 +265,20 @@ metrics! {
         |r| one(r.tallies.model_loads.load(Relaxed));
     "detector_model_load_failures_total" Counter [] "Of them, those that left the former in force, or plain thresholds"
         |r| one(r.tallies.model_loads_failed.load(Relaxed));
+    "detector_drift_state" Gauge ["state"] "Whether traffic still looks like what the model was trained on: 1 for the state that it is in, 0 for the others"
+        |r| State::ALL.iter().map(|state| labelled([state.name()], r.drift.state == *state)).collect();
+    "detector_drift_score_psi" Gauge [] "PSI of the model's score between the last full window and what it was trained on; 0 before one is full"
+        |r| one(r.drift.score_psi.unwrap_or(0.0));
+    "detector_drift_features" Gauge [] "Features that are compared with what the model was trained on"
+        |r| one(r.drift.features);
+    "detector_drift_features_moved" Gauge [] "Of them, those that have moved far in the last full window"
+        |r| one(r.drift.moved);
+    "detector_drift_rows_total" Counter [] "Rows that were counted to tell drift"
+        |r| one(r.agent.drift.rows);
+    "detector_drift_set_aside_rows_total" Counter [] "Rows that were not, because they are of an attack that was told of"
+        |r| one(r.agent.drift.set_aside);
+    "detector_drift_windows_total" Counter [] "Windows of rows that were full and held against what the model was trained on"
+        |r| one(r.agent.drift.windows);
     "detector_config_reloads_total" Counter [] "Times that the configuration was read again"
         |r| one(r.tallies.reloads.load(Relaxed));
     "detector_config_reload_failures_total" Counter [] "Of them, those that left the former in force"

@@ -8,7 +8,9 @@ use prometheus::{
     proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::{cli::status::gather::Status, privilege::Held, serve::published::AgentView};
+use crate::{
+    cli::status::gather::Status, drift::Drift, privilege::Held, serve::published::AgentView,
+};
 use definitions::{DEFINITIONS, Definition, Kind, Value};
 use tallies::{BOUNDS_US, Tallies};
 
@@ -22,6 +24,8 @@ pub struct Reading<'a> {
     pub held: &'a Held,
     /// The model in force.
     pub model: Option<String>,
+    /// Whether traffic still looks like what it was trained on.
+    pub drift: &'a Drift,
     /// What the agent's loop counts.
     pub tallies: &'a Tallies,
     /// Events lost on their way to followers.
@@ -165,6 +169,7 @@ mod tests {
             agent: &AgentView::default(),
             held: &Held::default(),
             model: None,
+            drift: &Drift::default(),
             tallies: &tallies,
             stream_lost: 0,
             followers: 0,

@@ -9,6 +9,7 @@ use super::{
     calibration::Curve,
     error::ModelError,
     golden::Golden,
+    reference::Reference,
     summation::{PostTransform, Summation},
 };
 
@@ -61,6 +62,9 @@ pub struct Card {
     /// Rows whose scores are checked at each load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub golden: Option<Golden>,
+    /// What the rows looked like that it was trained on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
 }
 
 /// SHA-256, in hexadecimal digits, of the feature set's name and the features' names, each
@@ -119,7 +123,9 @@ impl Card {
                 return fault("operating_points", "have numbers out of range");
             }
         }
-        Ok(())
+        self.reference
+            .as_ref()
+            .map_or(Ok(()), |reference| reference.check(self))
     }
 
     /// Whether rows of this feature set fit.

@@ -1,6 +1,7 @@
 //! Round trips, refusals, and the walk against a plain one.
 
 mod ranked;
+mod reference;
 mod signatures;
 mod sums;
 

@@ -17,11 +17,13 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
     // Without a data plane its series are absent; the agent's are there.
     let plane = shared.plane.status().await.ok();
     let agent = shared.published.agent.load();
+    let drift = shared.published.drift.load();
     let text = exposition(&Reading {
         plane: plane.as_deref(),
         agent: &agent,
         held: &shared.published.held,
         model: shared.published.model(),
+        drift: &drift,
         tallies: &shared.published.tallies,
         stream_lost: shared.published.lost(),
         followers: shared.hub.followers(),

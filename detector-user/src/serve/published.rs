@@ -10,7 +10,13 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
 use super::change::Asked;
-use crate::{decide::alert::Alert, metrics::tallies::Tallies, privilege::Held, score::Scorer};
+use crate::{
+    decide::alert::Alert,
+    drift::{self, Drift},
+    metrics::tallies::Tallies,
+    privilege::Held,
+    score::Scorer,
+};
 
 /// Events that wait for the server, at most; those beyond are counted and lost to subscribers (the event log has them).
 const EVENTS_WAITING_MAX: usize = 1024;
@@ -50,6 +56,8 @@ pub struct AgentView {
     pub events_written: u64,
     /// Event lines that were lost.
     pub events_lost: u64,
+    /// Rows that the watch over drift has counted.
+    pub drift: drift::Counts,
 }
 
 /// What an event tells of.
@@ -92,6 +100,8 @@ pub struct Published {
     pub held: Held,
     /// The model in force.
     pub scorer: ArcSwapOption<Scorer>,
+    /// Whether traffic still looks like what it was trained on; in Unix time.
+    pub drift: ArcSwap<Drift>,
     /// What the loop counts for the metrics.
     pub tallies: Tallies,
     events: mpsc::Sender<Told>,
@@ -116,6 +126,7 @@ impl Published {
             agent: ArcSwap::default(),
             held,
             scorer: ArcSwapOption::empty(),
+            drift: ArcSwap::default(),
             tallies: Tallies::default(),
             events,
             lost: AtomicU64::new(0),

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{Shared, access::Access, health, published::AgentView};
 use crate::{
-    cli::status::gather::Status as PlaneStatus, output::Rfc3339, privilege::Held,
+    cli::status::gather::Status as PlaneStatus, drift::Drift, output::Rfc3339, privilege::Held,
     wire::load::unix_ms,
 };
 
@@ -27,6 +27,9 @@ pub(super) struct Status {
     changes: &'static str,
     /// Name and version of the model; null where plain thresholds decide alone.
     model: Option<String>,
+    /// Whether traffic still looks like what the model was trained on.
+    #[schema(value_type = Drift)]
+    drift: Arc<Drift>,
     /// The agent.
     agent: Agent,
     /// What the agent may do.
@@ -99,6 +102,7 @@ pub(super) async fn status(
         mode: mode_name(view.enforce),
         changes: access.name(),
         model: shared.published.model(),
+        drift: shared.published.drift.load_full(),
         agent: Agent {
             tick_ms: view.tick_ms,
             ticks: view.ticks,

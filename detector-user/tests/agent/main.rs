@@ -8,6 +8,7 @@
 mod acts;
 mod archive;
 mod credentials;
+mod drift;
 mod faults;
 #[path = "../lab/mod.rs"]
 mod lab;

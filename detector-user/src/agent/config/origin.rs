@@ -140,6 +140,12 @@ impl Resolved {
             let found = verdicts.ttl_max_s.to_string();
             return out_of_range("decide.verdicts.ttl_max_s".to_owned(), found, allowed);
         }
+        let drift = &self.config.drift;
+        if drift.drifted < drift.shifting {
+            let allowed = format!("at least drift.shifting, which is {}", drift.shifting);
+            let found = drift.drifted.to_string();
+            return out_of_range("drift.drifted".to_owned(), found, allowed);
+        }
         Ok(())
     }
 }

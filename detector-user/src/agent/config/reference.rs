@@ -13,13 +13,14 @@ const HEAD: &str = "# Configuration\n\nThe file is `/etc/detector/detector.toml`
                     constant of 2 s, others with one of a minute.\n";
 
 /// Sections, with the structure that each is and the source that it stands in.
-const SECTIONS: [(&str, &str, &str); 11] = [
+const SECTIONS: [(&str, &str, &str); 12] = [
     ("", "Config", include_str!("../config.rs")),
     (
         "models",
         "ModelSettings",
         include_str!("../model_source.rs"),
     ),
+    ("drift", "DriftSettings", include_str!("../../drift/mod.rs")),
     (
         "privileges",
         "PrivilegeSettings",

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use super::{super::failure::Failure, read, write};
 use crate::{
-    model::{Card, Ensemble, signed_by},
+    model::{Card, Ensemble, Reference, signed_by},
     train::leaks_of,
 };
 
@@ -46,7 +46,8 @@ fn tell(out: &mut String, model: &Ensemble, signer: Option<String>) -> std::fmt:
         "- {} trees, {} nodes, depth {}; scores: {}; calibrated: {}\n\
          - features: {} ({}); classes: {}\n\
          - made from {made_from}; signed by {}\n\
-         - data: SHA-256 `{}`\n",
+         - data: SHA-256 `{}`\n\
+         - drift is told against: {}\n",
         model.trees(),
         model.nodes(),
         model.depth(),
@@ -61,6 +62,9 @@ fn tell(out: &mut String, model: &Ensemble, signer: Option<String>) -> std::fmt:
         card.classes.join(", "),
         signer.as_deref().unwrap_or("nobody"),
         card.data_fingerprint,
+        card.reference
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), Reference::shown),
     )?;
     training(out, card)?;
     figures(out, card)?;

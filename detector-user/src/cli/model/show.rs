@@ -11,7 +11,7 @@ use super::{
     },
     read,
 };
-use crate::model::{Ensemble, signed_by};
+use crate::model::{Ensemble, Reference, signed_by};
 
 #[derive(Debug, clap::Args)]
 pub(in super::super) struct Args {
@@ -64,6 +64,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         ("scores", card.post_transform.name().to_owned()),
         ("calibrated", yes(!card.calibration.is_empty())),
         ("golden rows", yes(card.golden.is_some())),
+        (
+            "reference",
+            card.reference
+                .as_ref()
+                .map_or_else(|| "no".to_owned(), Reference::shown),
+        ),
         ("signed by", signer.unwrap_or_else(|| "nobody".to_owned())),
         ("data", card.data_fingerprint.clone()),
         ("bytes", bytes.len().to_string()),

@@ -12,6 +12,8 @@ use crate::{
         live::monotonic_ns,
         model_source::{self, Marks, News, Place, SourceError},
     },
+    drift::State,
+    output::Rfc3339,
     score::Scorer,
 };
 
@@ -135,6 +137,27 @@ impl Running<'_> {
         self.set_model(former);
         report::warn(&text);
         self.tell_fault(text);
+    }
+
+    /// Tells whether traffic still looks like what the model was trained on, where that is new.
+    pub(super) fn look_at_drift(&self, epoch_us: u64, now_us: u64) {
+        let drift = self.agent.drift().since_epoch(epoch_us);
+        let Some(drift) = self.served.take_drift(drift) else {
+            return;
+        };
+        match drift.state {
+            State::Drifted => report::warn(&drift.sentence()),
+            _ => report::note(&drift.sentence()),
+        }
+        let line = serde_json::json!({
+            "timestamp": Rfc3339(epoch_us + now_us).to_string(),
+            "event_type": "drift",
+            "detector": {
+                "model": self.served.published.model(),
+                "drift": drift,
+            },
+        });
+        self.sinks.log(format!("{line}\n"));
     }
 
     /// Takes a model. One that cannot be used leaves the former, or at the start plain thresholds.

@@ -17,6 +17,7 @@ use crate::{
         live::{LiveAgent, Ticked},
     },
     decide::alert::Act,
+    drift::Drift,
     output::nats::Subject,
     privilege::Held,
     score::Scorer,
@@ -103,6 +104,24 @@ impl Served {
         self.published.tell(Topic::Agent, &event.to_string());
     }
 
+    /// Publishes whether traffic has drifted; what of it is new.
+    pub(super) fn take_drift(&self, mut drift: Drift) -> Option<Arc<Drift>> {
+        let before = self.published.drift.load();
+        let same = before.state == drift.state;
+        if same {
+            // Unix time moves a little against the clock of the rows: what was told of it stays.
+            drift.since_us = before.since_us.or(drift.since_us);
+        }
+        let drift = Arc::new(drift);
+        self.published.drift.store(drift.clone());
+        if same {
+            return None;
+        }
+        let event = serde_json::json!({ "drift": drift });
+        self.published.tell(Topic::Agent, &event.to_string());
+        Some(drift)
+    }
+
     /// The model in force.
     pub(super) fn scorer(&self) -> Option<Arc<Scorer>> {
         self.published.scorer.load_full()
@@ -164,6 +183,7 @@ impl Served {
             flows: ticked.pass.flows.into(),
             events_written: written,
             events_lost: lost,
+            drift: counts.drift,
         }));
     }
 }

@@ -80,9 +80,10 @@ impl Look {
         });
         let mut lines = vec![
             format!(
-                "detector {}  {mode}  model {}",
+                "detector {}  {mode}  model {}  {}",
                 text("/version"),
-                text("/model")
+                text("/model"),
+                self.drift(),
             ),
             format!(
                 "packets {} seen, {} dropped{rates}",
@@ -104,6 +105,25 @@ impl Look {
         let complaints = complaints.into_iter().flatten().filter_map(Value::as_str);
         lines.extend(complaints.map(|text| format!("! {}", printable(text))));
         lines
+    }
+
+    /// Whether traffic still looks like what the model was trained on.
+    fn drift(&self) -> String {
+        let drift = &self.status["drift"];
+        let state = drift["state"].as_str().unwrap_or("unknown");
+        let psi = drift["score_psi"].as_f64();
+        let psi = psi.map_or_else(String::new, |psi| format!(" (PSI {psi:.2})"));
+        let top = drift["top"].as_array().filter(|_| state == "drifted");
+        let moved: Vec<&str> = (top.into_iter().flatten())
+            .filter_map(|one| one["feature"].as_str())
+            .take(3)
+            .collect();
+        let moved = if moved.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", moved.join(", "))
+        };
+        format!("drift {state}{psi}{}", printable(&moved))
     }
 
     /// The titles of a view's columns.

@@ -293,7 +293,8 @@ mod tests {
     fn screen() -> Screen {
         Screen {
             look: Look {
-                status: json!({"mode": "enforce", "version": "1", "complaints": ["a cable is out"]}),
+                status: json!({"mode": "enforce", "version": "1", "complaints": ["a cable is out"],
+                    "drift": {"state": "drifted", "score_psi": 0.4, "top": [{"feature": "fwd_bytes", "psi": 2.0}]}}),
                 flows: json!({"flows": [
                     {"source_address": "10.0.0.9", "source_port": 4711, "destination_address": "10.0.0.1",
                      "destination_port": 80, "protocol": 6, "state": "new", "forward_packets": 3, "forward_bytes": 180},
@@ -322,6 +323,7 @@ mod tests {
             "10.0.0.9:4711",
             "10.0.0.8",
             "a cable is out",
+            "drift drifted (PSI 0.40): fwd_bytes",
             "[flows]",
             "tcp",
         ] {

@@ -20,7 +20,7 @@ use crate::{
     train::{
         Bootstrap, ClassWeights, ForestOptions, HeldOut, Unseen, finish, held_out, importances,
         model_card::{self, About},
-        out_of_fold, train_forest,
+        out_of_fold, train_forest, usual, with_reference,
     },
 };
 
@@ -82,7 +82,9 @@ pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
     };
     progress.finish_and_clear();
 
-    let benign = (table.schema().classes.iter()).position(|class| class == Family::Benign.name());
+    let benign = (table.schema().classes.iter())
+        .position(|class| class == Family::Benign.name())
+        .map(|class| class as u16);
     let unseen = Unseen {
         labels: table.labels(),
         scores: &scores,
@@ -91,7 +93,7 @@ pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
     let (ensemble, report) = finish(
         trained.ensemble,
         unseen,
-        benign.map(|class| class as u16),
+        benign,
         &FALSE_ALARM_RATES,
         "held_out_",
     )
@@ -101,6 +103,17 @@ pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
     card.version.clone_from(&args.version);
     card.training.insert("folds".to_owned(), folds.into());
     let ensemble = ensemble.with_card(card).map_err(|error| failed(&error))?;
+    let mut calibrated = scores;
+    for row in calibrated.chunks_exact_mut(ensemble.classes()) {
+        Curve::calibrate(&ensemble.card().calibration, row);
+    }
+    let (class, classes) = (usize::from(benign.unwrap_or(0)), ensemble.classes());
+    let usual = usual(table, &kept, benign, None);
+    let scores = usual
+        .iter()
+        .map(|&row| calibrated[row as usize * classes + class]);
+    let ensemble = with_reference(ensemble, (table, &usual), benign, scores)
+        .map_err(|error| failed(&error))?;
     write(
         &args.output,
         &ensemble.to_bytes().map_err(|error| failed(&error))?,
@@ -110,17 +123,7 @@ pub(super) fn run(args: &Args, paths: &[PathBuf]) -> Result<(), Failure> {
         report::note("no class is called benign: nothing to measure false alarms by");
         return Ok(());
     };
-    let mut calibrated = scores;
-    for row in calibrated.chunks_exact_mut(ensemble.classes()) {
-        Curve::calibrate(&ensemble.card().calibration, row);
-    }
-    let results = held_out(
-        ensemble.card(),
-        table,
-        &rows.groups,
-        &calibrated,
-        benign as u16,
-    );
+    let results = held_out(ensemble.card(), table, &rows.groups, &calibrated, benign);
     tell_results(&ensemble, &results);
     let about = About {
         card: ensemble.card(),

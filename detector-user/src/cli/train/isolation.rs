@@ -8,7 +8,7 @@ use super::{
     super::{failure::Failure, report},
     args::Args,
     extracted::bar,
-    tables::{failed, held_out, parted, save},
+    tables::{failed, held_out, parted, save, scores_of_usual, unseen_scores, usual_of},
     told::{Seconds, tell},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
         prepare::{Prepared, remember},
     },
     model::{Curve, Ensemble},
-    train::{Calibration, IsolationOptions, Learner, Parts, leaks, predict},
+    train::{Calibration, IsolationOptions, Learner, Parts, leaks, predict, with_reference},
 };
 
 /// What is called harmless where labels say nothing.
@@ -56,7 +56,8 @@ pub(super) fn run(args: &Args, prepared: Prepared, map: &LabelMap) -> Result<(),
         let (_, parts) = parted(args, &prepared)?;
         let model = fit(&benign(&parts.train))?;
         let (model, judged) = held_out(Calibration::None, model, &prepared, &parts)?;
-        let mut written = model.clone();
+        let unseen = unseen_scores(&model, &prepared, &parts)?;
+        let (mut written, mut learnt) = (model.clone(), parts.train.clone());
         if refit {
             let of_all = fit(&all)?;
             let mut card = of_all.card().clone();
@@ -64,13 +65,31 @@ pub(super) fn run(args: &Args, prepared: Prepared, map: &LabelMap) -> Result<(),
                 .clone_from(&model.card().operating_points);
             card.metrics.clone_from(&model.card().metrics);
             written = of_all.with_card(card).map_err(failed)?;
+            learnt.clone_from(&all);
         }
+        let written = with_reference(
+            written,
+            (table, &usual_of(&prepared, &learnt)),
+            prepared.benign,
+            unseen,
+        )
+        .map_err(failed)?;
         (written, Some(judged), parts)
     } else {
         report::note(
             "no row is known to be harmless or not: all are learnt from, and nothing is judged",
         );
-        (fit(&all)?, None, Parts::default())
+        let model = fit(&all)?;
+        // There are no others.
+        let scores = scores_of_usual(&model, &prepared, &all)?;
+        let model = with_reference(
+            model,
+            (table, &usual_of(&prepared, &all)),
+            prepared.benign,
+            scores,
+        )
+        .map_err(failed)?;
+        (model, None, Parts::default())
     };
     progress.finish_and_clear();
     let leaks = leaks(table, &parts);

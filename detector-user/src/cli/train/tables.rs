@@ -24,7 +24,7 @@ use crate::{
     train::{
         BoostOptions, Bootstrap, Calibration, ClassWeights, FeaturesPerSplit, ForestOptions,
         Learner, LinfaOptions, Parts, PartsError, SplitBy, Table, Unseen, conclude, leaks, parts,
-        predict, search, smote,
+        predict, search, smote, usual, with_reference,
     },
 };
 
@@ -234,14 +234,23 @@ fn supervised(args: &Args, prepared: &Prepared, map: &LabelMap) -> Result<(), Fa
     let (model, again) = fit(&learner, &parts.train, Some((table, &parts.validation)))?;
     seconds.parts = begun.elapsed().as_secs_f64();
     let (model, report) = held_out(args.calibration.into(), model, prepared, &parts)?;
-    let model = if refit {
+    let unseen = unseen_scores(&model, prepared, &parts)?;
+    let (model, learnt) = if refit {
         let begun = Instant::now();
-        let (of_all, _) = fit(&again, &table.all_rows(), None)?;
+        let all = table.all_rows();
+        let (of_all, _) = fit(&again, &all, None)?;
         seconds.all = begun.elapsed().as_secs_f64();
-        with_findings(of_all, model.card())?
+        (with_findings(of_all, model.card())?, all)
     } else {
-        model
+        (model, parts.train.clone())
     };
+    let model = with_reference(
+        model,
+        (table, &usual_of(prepared, &learnt)),
+        prepared.benign,
+        unseen,
+    )
+    .map_err(failed)?;
     progress.finish_and_clear();
     let leaks = leaks(table, &parts);
     let more = [
@@ -310,6 +319,34 @@ pub(super) fn held_out(
         "held_out_",
     )
     .map_err(failed)
+}
+
+/// What the model says of the usual rows that it has not learnt from: the probability of the benign class, or of the first.
+pub(super) fn unseen_scores(
+    model: &Ensemble,
+    prepared: &Prepared,
+    parts: &Parts,
+) -> Result<impl Iterator<Item = f32> + use<>, Failure> {
+    let unseen = [&parts.validation[..], &parts.test[..]].concat();
+    scores_of_usual(model, prepared, &unseen)
+}
+
+/// The usual of some rows, each as often as it is in the tables.
+pub(super) fn usual_of(prepared: &Prepared, rows: &[u32]) -> Vec<u32> {
+    let copies = Some(&prepared.copies[..]);
+    usual(&prepared.table, rows, prepared.benign, copies)
+}
+
+/// The same of these rows.
+pub(super) fn scores_of_usual(
+    model: &Ensemble,
+    prepared: &Prepared,
+    rows: &[u32],
+) -> Result<impl Iterator<Item = f32> + use<>, Failure> {
+    let rows = usual_of(prepared, rows);
+    let scores = predict(model, &prepared.table, &rows, 0).map_err(failed)?;
+    let class = usize::from(prepared.benign.unwrap_or(0));
+    Ok(scores.into_iter().skip(class).step_by(model.classes()))
 }
 
 /// A model of all rows, with what was found by one of some.

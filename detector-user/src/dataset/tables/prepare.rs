@@ -78,6 +78,8 @@ pub struct Prepared {
     pub grouped: bool,
     /// Words of the columns that hold such: the number of a word is its place.
     pub encodings: BTreeMap<String, Vec<String>>,
+    /// How many rows each stands for: those that were left out as its duplicates, and itself.
+    pub copies: Vec<u32>,
     /// The harmless class.
     pub benign: Option<u16>,
     /// The last classes, so many, are unknown to the model that is judged.
@@ -193,7 +195,7 @@ fn make(
         });
     }
     let classed = classes(&gathered, options, card, &mut notes)?;
-    let kept = keep(
+    let (kept, copies) = keep(
         &encoded.columns,
         &classed.of_row,
         options.drop_duplicates,
@@ -239,6 +241,7 @@ fn make(
         groups: words.iter().map(ToString::to_string).collect(),
         grouped,
         encodings: encoded.encodings,
+        copies,
         benign,
         unknown_classes: classed.unknown,
         missing_features,
@@ -249,13 +252,13 @@ fn make(
     })
 }
 
-/// The rows that stay.
+/// The rows that stay, and how many each stands for.
 fn keep(
     columns: &[Vec<f32>],
     classes: &[Option<u16>],
     drop_duplicates: bool,
     counts: &mut Counts,
-) -> Vec<u32> {
+) -> (Vec<u32>, Vec<u32>) {
     // Column by column, as they lie; two rows of different values have one hash in 2⁶⁴ pairs.
     let mut hashes = vec![0x9e37_79b9_7f4a_7c15_u64; classes.len()];
     for column in columns {
@@ -268,42 +271,47 @@ fn keep(
             *hash = mixed(*hash ^ u64::from(bits.to_bits()));
         }
     }
-    let mut seen: HashMap<u64, u16> = HashMap::with_capacity(classes.len());
+    // The class, and the place among those kept.
+    let mut seen: HashMap<u64, (u16, usize)> = HashMap::with_capacity(classes.len());
     let mut kept = Vec::with_capacity(classes.len());
+    let mut copies: Vec<u32> = Vec::with_capacity(classes.len());
     for (row, class) in classes.iter().enumerate() {
         let Some(class) = *class else {
             counts.unmapped += 1;
             continue;
         };
         match seen.entry(hashes[row]) {
-            Entry::Occupied(other) if *other.get() == class => {
+            Entry::Occupied(other) if other.get().0 == class => {
                 counts.duplicates += 1;
                 if drop_duplicates {
+                    copies[other.get().1] += 1;
                     continue;
                 }
             }
             Entry::Occupied(_) => {
                 // The class is part of what makes a row: the same again is a duplicate.
                 match seen.entry(mixed(hashes[row] ^ (u64::from(class) + 1))) {
-                    Entry::Occupied(_) => {
+                    Entry::Occupied(other) => {
                         counts.duplicates += 1;
                         if drop_duplicates {
+                            copies[other.get().1] += 1;
                             continue;
                         }
                     }
                     Entry::Vacant(none) => {
-                        none.insert(class);
+                        none.insert((class, kept.len()));
                     }
                 }
                 counts.contradictions += 1;
             }
             Entry::Vacant(none) => {
-                none.insert(class);
+                none.insert((class, kept.len()));
             }
         }
         kept.push(row as u32);
+        copies.push(1);
     }
-    kept
+    (kept, copies)
 }
 
 /// The finisher of SplitMix64, of which every bit depends on every bit.

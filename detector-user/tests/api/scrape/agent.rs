@@ -33,8 +33,13 @@ pub fn decides(stage: &Stage, prometheus: &Prometheus<'_>) {
             Up("detector_verdict_writes_total"),
             Up("detector_denied_sources"),
             Up("detector_events_written_total"),
+            Up("detector_drift_set_aside_rows_total"),
         ],
-        || stage.scan([10, 0, 0, 9]),
+        || {
+            stage.scan([10, 0, 0, 9]);
+            stage.await_alert("scan", "drop");
+            stage.scan([10, 0, 0, 9]);
+        },
     );
     prometheus.sees(
         "many sources flood a service",
@@ -79,6 +84,8 @@ pub fn is_changed(stage: &Stage, prometheus: &Prometheus<'_>) {
         &[
             Up(r#"detector_model_info{model="edge 2.0.0"}"#),
             Up("detector_model_loads_total"),
+            Up(r#"detector_drift_state{state="unknown"}"#),
+            Down("detector_drift_features"),
         ],
         || {
             let model = always(Family::Benign, "2.0.0");

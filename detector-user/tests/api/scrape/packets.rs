@@ -4,6 +4,7 @@ use std::{
     net::IpAddr,
     sync::atomic::{AtomicBool, Ordering},
     thread,
+    time::Duration,
 };
 
 use aya::maps::PerCpuValues;
@@ -54,6 +55,31 @@ pub fn come_and_go(stage: &Stage, prometheus: &Prometheus<'_>) {
             let others =
                 (0..20).map(|n| udp_frame(v4([10, 0, 0, 6], 6_000 + n), v4(SERVER, 9), b"x"));
             send(stage, others.chain((0..20).map(|_| one.clone())));
+        },
+    );
+    prometheus.sees(
+        "rows of one kind fill a window",
+        &[
+            Up("detector_drift_rows_total"),
+            Up("detector_drift_windows_total"),
+            Up("detector_drift_score_psi"),
+            Up("detector_drift_features_moved"),
+        ],
+        || {
+            // Asked and answered, a few at a time: no flood, and a tick counts some rows only.
+            for round in 0..10 {
+                let ports = 7_000 + 30 * round..7_030 + 30 * round;
+                let client = |port: u16| v4([10, 0, 1, 10 + (port % 30) as u8], port);
+                let ask = |port| udp_frame(client(port), v4(SERVER, 53), b"x");
+                send(stage, ports.clone().map(ask));
+                stage.server.within(|| {
+                    let raw = Raw::sender_by_the_queue("vb");
+                    for port in ports {
+                        raw.send(&udp_frame(v4(SERVER, 53), client(port), b"y"));
+                    }
+                });
+                thread::sleep(Duration::from_millis(300));
+            }
         },
     );
     prometheus.sees(

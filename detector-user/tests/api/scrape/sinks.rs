@@ -14,7 +14,8 @@ const FOLDER: &str = "archive";
 /// The configuration, after that of the API.
 pub fn sections() -> String {
     format!(
-        "[archive]\nfolder = \"FOLDER/{FOLDER}\"\nrows_max = 1024\nflush_s = 1\n\
+        "[drift]\nwindow_rows = 100\nwindow_s = 1\n\
+         [archive]\nfolder = \"FOLDER/{FOLDER}\"\nrows_max = 1024\nflush_s = 1\n\
          [nats]\nurl = {:?}\nqueue_max = 16\nflow_events = true",
         nats::URL
     )
