@@ -8,6 +8,7 @@ pub mod enforce;
 pub mod features;
 pub mod flow;
 pub mod judge;
+pub mod kubernetes;
 pub mod metrics;
 pub mod model;
 pub mod output;

@@ -362,6 +362,7 @@ impl Running<'_> {
                     events: self.config.events.clone(),
                     archive: self.config.archive.clone(),
                     nats: self.config.nats.clone(),
+                    kubernetes: self.config.kubernetes.clone(),
                     privileges: self.config.privileges,
                     ..loaded.config
                 };

@@ -10,7 +10,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::mpsc;
 
 use super::change::Asked;
-use crate::{decide::alert::Alert, metrics::tallies::Tallies, privilege::Held, score::Scorer};
+use crate::{
+    decide::alert::Alert, kubernetes::PodNames, metrics::tallies::Tallies, privilege::Held,
+    score::Scorer,
+};
 
 /// Events that wait for the server, at most; those beyond are counted and lost to subscribers (the event log has them).
 const EVENTS_WAITING_MAX: usize = 1024;
@@ -92,6 +95,8 @@ pub struct Published {
     pub held: Held,
     /// The model in force.
     pub scorer: ArcSwapOption<Scorer>,
+    /// The names of this node's pods, where they are asked for.
+    pub pods: Arc<PodNames>,
     /// What the loop counts for the metrics.
     pub tallies: Tallies,
     events: mpsc::Sender<Told>,
@@ -116,6 +121,7 @@ impl Published {
             agent: ArcSwap::default(),
             held,
             scorer: ArcSwapOption::empty(),
+            pods: Arc::default(),
             tallies: Tallies::default(),
             events,
             lost: AtomicU64::new(0),
