@@ -80,7 +80,8 @@ fn the_manifest_asks_for_three_capabilities_and_its_configuration_is_sound() {
     for line in [
         "drop: [ALL]",
         "add: [BPF, NET_ADMIN, PERFMON]",
-        "hostNetwork: true",
+        // Where a pod's own is, beside its metadata.
+        "\n    spec:\n      hostNetwork: true\n",
         "readOnlyRootFilesystem: true",
     ] {
         assert!(manifest.contains(line), "{line}");
