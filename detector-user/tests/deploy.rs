@@ -9,7 +9,10 @@ mod needs;
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use detector_user::metrics::definitions::{DEFINITIONS, Kind};
+use detector_user::{
+    agent::config::{keys::KEYS, origin::variable},
+    metrics::definitions::{DEFINITIONS, Kind},
+};
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy");
 
@@ -102,4 +105,30 @@ fn the_manifest_asks_for_three_capabilities_and_its_configuration_is_sound() {
     fs::remove_file(&file).unwrap();
     let output = output.unwrap();
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn pod_names_take_three_verbs_on_pods_and_what_the_agent_reads_from_its_environment() {
+    let read = |file: &str| fs::read_to_string(format!("{DEPLOY}/{file}")).unwrap();
+    let rights =
+        "rules:\n  - apiGroups: [\"\"]\n    resources: [pods]\n    verbs: [get, list, watch]\n---";
+    for file in [
+        "helm/detector/templates/rbac.yaml",
+        "kubernetes/pod-names.yaml",
+    ] {
+        let text = read(file);
+        assert!(text.contains(rights), "{file}");
+        assert_eq!(text.matches("verbs:").count(), 1, "{file}");
+    }
+    for file in [
+        "helm/detector/templates/daemonset.yaml",
+        "kubernetes/pod-names.patch.yaml",
+    ] {
+        let text = read(file);
+        for key in ["kubernetes.pod_names", "kubernetes.node"] {
+            assert!(KEYS.iter().any(|one| one.path == key));
+            let name = format!("- name: {}\n", variable(key));
+            assert!(text.contains(&name), "{file}: {name}");
+        }
+    }
 }
