@@ -45,7 +45,10 @@ pub(super) async fn client(
     // Which library does the arithmetic of TLS is the process's choice; a second one changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let url = config.cluster_url.to_string();
-    let builder = ClientBuilder::try_from(config).map_err(|error| PodsError::of(&url, &error))?;
+    let builder = ClientBuilder::try_from(config).map_err(|error| PodsError::Credentials {
+        url: url.clone(),
+        cause: error.to_string(),
+    })?;
     let guard = layer_fn(move |inner| Guarded {
         inner,
         contact: contact.clone(),
@@ -104,5 +107,54 @@ where
             Ok(answer)
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::{KubernetesCounts, PodNames};
+
+    fn refusal(kubeconfig: Option<&Path>) -> PodsError {
+        let settings = KubernetesSettings {
+            kubeconfig: kubeconfig.map(Path::to_owned),
+            ..KubernetesSettings::default()
+        };
+        let names = Arc::<PodNames>::default();
+        let contact = Contact::new("n", names, Arc::<KubernetesCounts>::default(), |_| {});
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let made = runtime.block_on(client(&settings, Arc::new(contact)));
+        made.map(drop).expect_err("there is no client")
+    }
+
+    #[test]
+    fn credentials_that_cannot_be_used_are_named_with_a_remedy() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("kubeconfig");
+        let says = |error: PodsError, what: &str| {
+            let text = error.to_string();
+            assert!(text.contains(what), "{text}");
+        };
+        says(refusal(Some(&path)), "No such file");
+        std::fs::write(&path, "clusters: 3").unwrap();
+        says(refusal(Some(&path)), "a kubeconfig names a server");
+        let user = |user: &str| {
+            let text = format!(
+                "current-context: c\nclusters: [{{name: c, cluster: {{server: 'https://10.0.0.1'}}}}]\n\
+                 contexts: [{{name: c, context: {{cluster: c, user: u}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            refusal(Some(&path))
+        };
+        let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: /bin/false}";
+        says(user(exec), "the agent starts none");
+        says(user("tokenFile: /nowhere/token"), "/nowhere/token");
+        // Where the test itself is no pod.
+        if std::env::var_os("KUBERNETES_SERVICE_HOST").is_none() {
+            says(refusal(None), "automountServiceAccountToken: true");
+        }
     }
 }

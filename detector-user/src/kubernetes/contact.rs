@@ -75,9 +75,13 @@ impl Contact {
         }
     }
 
-    /// It does not: told once, and again where something else is wrong. Returns for how long now.
-    pub(super) fn lost(&self, error: &PodsError) -> Duration {
+    /// A request failed.
+    pub(super) fn failed(&self) {
         self.counts.failures.fetch_add(1, Relaxed);
+    }
+
+    /// It does not answer: told once, and again where something else is wrong. Returns for how long now.
+    pub(super) fn lost(&self, error: &PodsError) -> Duration {
         self.counts.watching.store(false, Relaxed);
         let text = format!("{error}; pods are not named until then, everything else goes on");
         let mut state = self.state();

@@ -25,6 +25,12 @@ pub(super) enum PodsError {
         "no service account: {0}; run in a pod with automountServiceAccountToken: true, or name a file in kubernetes.kubeconfig"
     )]
     NoAccount(#[from] InClusterError),
+    /// What it names cannot be used.
+    #[error(
+        "credentials for the Kubernetes API at {url}: {cause}; see the files that kubernetes.kubeconfig names, or the service account's \
+         in /var/run/secrets/kubernetes.io/serviceaccount"
+    )]
+    Credentials { url: String, cause: String },
     /// The server does not know who asks.
     #[error(
         "Kubernetes API at {url}: {cause}; the token or certificate is not accepted: see that it is this cluster's and has not expired"
@@ -36,6 +42,12 @@ pub(super) enum PodsError {
          podNames.enabled does)"
     )]
     Forbidden { url: String, cause: String },
+    /// It takes connections, or does not even refuse them, and no more.
+    #[error(
+        "Kubernetes API at {url}: {cause}; see whether it is overloaded, or something in between (a firewall, a network policy) drops \
+         packets to it"
+    )]
+    Silent { url: String, cause: String },
     /// Whatever else.
     #[error(
         "Kubernetes API at {url}: {cause}; see whether it runs, and can be reached from this node"
@@ -55,6 +67,7 @@ impl PodsError {
         match error {
             kube::Error::Api(status) if status.code == 401 => Self::Unknown { url, cause },
             kube::Error::Api(status) if status.is_forbidden() => Self::Forbidden { url, cause },
+            kube::Error::Service(error) if error.is::<NoAnswer>() => Self::Silent { url, cause },
             _ => Self::Away { url, cause },
         }
     }

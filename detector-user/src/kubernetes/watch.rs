@@ -61,6 +61,7 @@ pub async fn watch(
         match client(&settings, watch.contact.clone()).await {
             Ok((client, url)) => watch.follow(client, &url, &settings.node).await,
             Err(error) => {
+                watch.contact.failed();
                 watch.contact.lost(&error);
                 watch.pause(None).await;
             }
@@ -86,6 +87,7 @@ impl Watch {
                 }
                 Err(error) => error,
             };
+            self.contact.failed();
             let lost = PodsError::of_watch(url, &error).map(|error| self.contact.lost(&error));
             let unsure = lost.zip(self.sure_at);
             let unsure = unsure.map(|(lost, sure_at)| lost.min(sure_at.elapsed()));

@@ -13,4 +13,5 @@ mod faults;
 mod lab;
 mod models;
 mod nats;
+mod pods;
 mod privileges;

@@ -21,6 +21,7 @@ pub mod capture;
 pub mod cast;
 pub mod child;
 pub mod frames;
+pub mod kubernetes;
 pub mod model;
 pub mod nats;
 #[path = "../needs/mod.rs"]
