@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::prometheus::{Down, Prometheus, Up};
 use crate::{
-    lab::kubernetes::{Cluster, kubeconfig, section, serve},
+    lab::kubernetes::{cluster::Cluster, kubeconfig, section, serve},
     stage::Stage,
 };
 
