@@ -7,6 +7,8 @@ pub mod drain;
 pub mod enforce;
 pub mod features;
 pub mod flow;
+#[cfg(test)]
+mod generated;
 pub mod judge;
 pub mod kubernetes;
 pub mod metrics;

@@ -185,7 +185,7 @@ impl Pipeline {
             let (due, hosts) = (self.extractor.due(), self.extractor.hosts());
             shadow.tick(due, hosts, &decisions, now_us);
         }
-        self.extractor.clear();
+        self.extractor.end(now_us);
         self.counts.scored += scored;
         self.counts.found += attacks;
         self.counts.ticks += 1;

@@ -103,7 +103,7 @@ impl Stages for Taker<'_> {
                 }
             }
         });
-        self.extractor.clear();
+        self.extractor.end(now_us);
     }
 }
 

@@ -89,8 +89,9 @@ impl Extractor {
     }
 
     /// Ends the tick.
-    pub fn clear(&mut self) {
+    pub fn end(&mut self, now_us: u64) {
         self.due.clear();
+        self.ways.looked(now_us);
     }
 
     /// What hosts have been doing.

@@ -10,7 +10,8 @@ use detector_common::{
 const GROWN_PACKETS: u32 = 256;
 /// A flow that goes on is looked at again after this, µs.
 const AGAIN_US: u64 = 1_000_000;
-/// What a flow older than this did before it was first looked at is no news: an agent that starts finds many such, µs.
+/// What a flow did that began longer than this before the table was last looked through is no news: an agent that starts finds
+/// many such, µs.
 const NEWS_US: u64 = 2_000_000;
 
 /// A request that is not answered with payload within this is a waiting one, µs.
@@ -139,6 +140,8 @@ mod mark {
 #[derive(Default)]
 pub struct Ways {
     seen: Vec<Seen>,
+    /// When the table was last looked through.
+    last_us: Option<u64>,
 }
 
 impl Ways {
@@ -272,8 +275,14 @@ impl Ways {
         (seen.in_packets, seen.in_bytes, seen.in_payload) = back;
         seen.out_data_packets = data_packets;
         seen.at_us = now_us;
-        let old = begun && now_us.saturating_sub(record.first_us) > NEWS_US;
+        let last_us = self.last_us.unwrap_or(now_us);
+        let old = begun && last_us.saturating_sub(record.first_us) > NEWS_US;
         (!old).then_some(change)
+    }
+
+    /// The table was looked through.
+    pub fn looked(&mut self, now_us: u64) {
+        self.last_us = Some(now_us);
     }
 
     /// Notes the family that a flow was found to be of; whether that is new of it.
@@ -284,5 +293,30 @@ impl Ways {
         let new = seen.families & 1 << family == 0;
         seen.families |= 1 << family;
         new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_began_while_nobody_looked_is_news_and_what_was_there_before_is_not() {
+        let begun_at = |first_us| FlowRecord {
+            first_us,
+            ..FlowRecord::default()
+        };
+        let now_us = 100_000_000;
+        let mut ways = Ways::default();
+        let old = begun_at(now_us - NEWS_US - 1);
+        assert_eq!(ways.look(0, &old, now_us), None);
+        assert!(ways.look(1, &begun_at(now_us - NEWS_US), now_us).is_some());
+        ways.looked(now_us);
+        let later_us = now_us + 10 * NEWS_US;
+        let meanwhile = begun_at(now_us + 1);
+        assert!(
+            ways.look(2, &meanwhile, later_us)
+                .is_some_and(|change| change.begun)
+        );
     }
 }

@@ -260,6 +260,10 @@ metrics! {
         |r| one(r.agent.attacked_destinations);
     "detector_model_info" Gauge ["model"] "1; name and version of the model, none where plain thresholds decide alone"
         |r| vec![labelled([r.model.as_deref().unwrap_or("none")], true)];
+    "detector_model_loads_total" Counter [] "Times that a model was to be taken: at the start, anew, or the former again"
+        |r| one(r.tallies.model_loads.load(Relaxed));
+    "detector_model_load_failures_total" Counter [] "Of them, those that left the former in force, or plain thresholds"
+        |r| one(r.tallies.model_loads_failed.load(Relaxed));
     "detector_config_reloads_total" Counter [] "Times that the configuration was read again"
         |r| one(r.tallies.reloads.load(Relaxed));
     "detector_config_reload_failures_total" Counter [] "Of them, those that left the former in force"
@@ -314,6 +318,14 @@ metrics! {
     "detector_kubernetes_last_success_timestamp_seconds" Gauge [] "When the Kubernetes API last answered"
         |r| one(seconds(r.tallies.kubernetes.succeeded_unix_ms.load(Relaxed)));
 
+    "detector_api_requests_total" Counter ["status"] "Requests to the API, by the class of their answer's status"
+        |r| r.tallies.requests.by_class().map(|(class, count)| labelled([class], count)).collect();
+    "detector_api_problems_total" Counter ["problem"] "Of them, those that were answered by a problem, by its type"
+        |r| r.tallies.requests.by_problem().map(|(problem, count)| labelled([problem], count)).collect();
+    "detector_api_request_duration_seconds" Histogram [] "How long a request took to the head of its answer"
+        |r| vec![(Vec::new(), Value::Durations(&r.tallies.requests.duration))];
+    "detector_api_connections" Gauge ["listener"] "Connections that are open; beyond `api.connections_max` they wait"
+        |r| ["tcp", "unix"].into_iter().zip(r.connections).map(|(listener, count)| labelled([listener], count)).collect();
     "detector_api_events_lost_total" Counter [] "Events that found no room on their way to followers of the API"
         |r| one(r.stream_lost);
     "detector_api_followers" Gauge [] "Who follows events over the API"

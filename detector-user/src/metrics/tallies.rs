@@ -13,6 +13,7 @@ use crate::{
     },
     kubernetes::KubernetesCounts,
     output::{archive::ArchiveCounts, nats::NatsCounts},
+    serve::counts::Requests,
 };
 
 /// The kinds of alert, in the order in which they are counted.
@@ -83,6 +84,12 @@ pub struct Tallies {
     pub reloads_failed: AtomicU64,
     /// When the configuration was last read with success, Unix ms.
     pub reloaded_unix_ms: AtomicU64,
+    /// Times that a model was to be taken.
+    pub model_loads: AtomicU64,
+    /// Of them, those that left the former in force.
+    pub model_loads_failed: AtomicU64,
+    /// Requests to the API.
+    pub requests: Requests,
     rows: AtomicU64,
     /// Rows of the archive.
     pub archive: Arc<ArchiveCounts>,

@@ -4,12 +4,12 @@ use std::{fmt, fs, io, path::Path};
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderValue, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use sha2::{Digest as _, Sha256};
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 
 /// A token has at least so many characters.
 pub const TOKEN_CHARACTERS_MIN: usize = 16;
@@ -101,18 +101,14 @@ pub enum Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
-            Self::Reads => Problem::new(
-                StatusCode::FORBIDDEN,
-                "changes-refused",
+            Self::Reads => Problem::new(ProblemKind::ChangesRefused,
                 "no changes over this listener",
                 "over TCP without TLS and a token there are only reads",
                 "use the Unix socket (api.socket), or configure api.tls_certificate, api.tls_key and api.token_file",
             )
             .into_response(),
             Self::Token => {
-                let problem = Problem::new(
-                    StatusCode::UNAUTHORIZED,
-                    "token",
+                let problem = Problem::new(ProblemKind::Token,
                     "no changes without the token",
                     "the Authorization header is missing or its token is another",
                     "send `Authorization: Bearer TOKEN`, the token being that of api.token_file",

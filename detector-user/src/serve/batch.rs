@@ -12,13 +12,13 @@ use arrow::{
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
 
 use super::{
     Shared, body,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     score,
     shapes::{FeatureValues, File, NoBody},
 };
@@ -150,8 +150,7 @@ pub(super) async fn batch(
 ) -> Result<Response, Problem> {
     let format = Format::of(text_of(&headers, header::CONTENT_TYPE)).ok_or_else(|| {
         Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "media-type",
+            ProblemKind::MediaType,
             "rows are not read from this",
             format!(
                 "Content-Type is {:?}",

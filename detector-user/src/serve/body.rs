@@ -3,11 +3,11 @@
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequestParts, Query},
-    http::{StatusCode, request::Parts},
+    http::request::Parts,
 };
 use serde::de::DeserializeOwned;
 
-use super::problem::Problem;
+use super::problem::{Problem, ProblemKind};
 
 /// Bodies that are held at one time, at most: so many times `api.body_bytes_max` is what they take.
 pub(super) const BODIES_MAX: usize = 8;
@@ -21,8 +21,7 @@ pub(super) async fn read(body: Body, bytes_max: usize) -> Result<bytes::Bytes, P
         while let Some(cause) = source {
             if cause.to_string().contains("length limit") {
                 return Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "too-large",
+                    ProblemKind::TooLarge,
                     "the body is too large",
                     format!("it has more than {bytes_max} bytes"),
                     "send it in parts, or raise api.body_bytes_max",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{Json, body::Body, extract::State, http::StatusCode};
+use axum::{Json, body::Body, extract::State};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use super::{
     access::MayChange,
     body,
     change::{Asked, Change},
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     shapes::{NoBody, NoChange},
 };
 
@@ -29,8 +29,7 @@ pub(super) async fn ask(shared: &Shared, change: Change) -> Result<Json<Done>, P
     let asked = Asked { change, answer };
     if shared.changes.try_send(asked).is_err() {
         return Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
+            ProblemKind::Busy,
             "the agent takes no more changes now",
             "others wait already, or it is not attached yet",
             "try again in a moment; /readyz says whether the agent watches",
@@ -39,8 +38,7 @@ pub(super) async fn ask(shared: &Shared, change: Change) -> Result<Json<Done>, P
     match answered.await {
         Ok(Ok(done)) => Ok(Json(Done { done })),
         Ok(Err(refused)) => Err(Problem::new(
-            StatusCode::CONFLICT,
-            "refused",
+            ProblemKind::Refused,
             "the agent did not make the change",
             refused.to_string(),
             "what was in force stays in force; mend what is said and ask again",

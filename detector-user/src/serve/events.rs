@@ -12,7 +12,6 @@ use axum::{
         State,
         ws::{Message, WebSocket, WebSocketUpgrade, rejection::WebSocketUpgradeRejection},
     },
-    http::StatusCode,
     response::{
         IntoResponse, Response,
         sse::{Event, KeepAlive, Sse},
@@ -21,7 +20,11 @@ use axum::{
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use tokio::time::{interval, timeout};
 
-use super::{Shared, hub::Follower, problem::Problem};
+use super::{
+    Shared,
+    hub::Follower,
+    problem::{Problem, ProblemKind},
+};
 
 /// So often something is sent where nothing happens.
 const ALIVE: Duration = Duration::from_secs(10);
@@ -44,8 +47,7 @@ pub(super) async fn events(
 ) -> Response {
     let Some(follower) = shared.hub.follow() else {
         return Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "followers",
+            ProblemKind::Followers,
             "no place is left",
             format!("{} follow events already", shared.settings.followers_max),
             "close one of them, or raise api.followers_max",

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::SystemTime};
 
 use axum::{
     extract::State,
-    http::StatusCode,
     response::{IntoResponse, Response},
 };
 
-use super::{Shared, problem::Problem};
+use super::{
+    Shared,
+    problem::{Problem, ProblemKind},
+};
 use crate::wire::load::unix_ms;
 
 /// An agent whose last tick is older than so many ticks, and than [`STALLED_MS`], is stalled.
@@ -31,8 +33,7 @@ pub(super) async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     match lacking(&shared) {
         None => "ok\n".into_response(),
         Some((detail, remedy)) => Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "not-ready",
+            ProblemKind::NotReady,
             "the agent does not watch",
             detail,
             remedy,

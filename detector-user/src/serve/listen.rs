@@ -20,8 +20,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
+    net::{TcpListener, TcpStream, UnixListener},
     time::timeout,
 };
 use tokio_rustls::{
@@ -35,6 +34,7 @@ use tokio_rustls::{
 use super::{
     access::{Access, TokenHash},
     patient::Patient,
+    places::Places,
     settings::{ApiSettings, OFF},
 };
 
@@ -42,8 +42,6 @@ use super::{
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes that a request's head may have.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// After a failure to accept (no descriptor left) it is tried again after this.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Owner and group may open the socket.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -153,33 +151,26 @@ impl Tcp {
     }
 
     /// Serves without end.
-    pub(super) async fn serve(self, router: Router, connections_max: usize) -> io::Result<()> {
+    pub(super) async fn serve(self, router: Router, places: Places) -> io::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
         let router = router.layer(Extension(self.access));
-        let free = Arc::new(Semaphore::new(connections_max));
-        loop {
-            let Ok(permit) = free.clone().acquire_owned().await else {
-                return Ok(());
-            };
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            };
-            // Events are small, and are to be seen at once.
-            let _ = stream.set_nodelay(true);
-            let (router, tls) = (router.clone(), self.tls.clone());
-            tokio::spawn(async move {
-                match tls {
-                    None => connection(stream, router).await,
-                    Some(tls) => {
-                        if let Ok(Ok(stream)) = timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-                            connection(stream, router).await;
-                        }
+        let tls = self.tls;
+        places
+            .serve(listener, move |stream: TcpStream| {
+                // Events are small, and are to be seen at once.
+                let _ = stream.set_nodelay(true);
+                let (router, tls) = (router.clone(), tls.clone());
+                async move {
+                    let Some(tls) = tls else {
+                        return connection(stream, router).await;
+                    };
+                    if let Ok(Ok(stream)) = timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+                        connection(stream, router).await;
                     }
                 }
-                drop(permit);
-            });
-        }
+            })
+            .await;
+        Ok(())
     }
 }
 
@@ -257,24 +248,13 @@ impl Unix {
     }
 
     /// Serves without end.
-    pub(super) async fn serve(self, router: Router, connections_max: usize) -> io::Result<()> {
+    pub(super) async fn serve(self, router: Router, places: Places) -> io::Result<()> {
         let listener = UnixListener::from_std(self.listener.try_clone()?)?;
         let router = router.layer(Extension(Access::Socket));
-        let free = Arc::new(Semaphore::new(connections_max));
-        loop {
-            let Ok(permit) = free.clone().acquire_owned().await else {
-                return Ok(());
-            };
-            let Ok((stream, _)) = listener.accept().await else {
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            };
-            let router = router.clone();
-            tokio::spawn(async move {
-                connection(stream, router).await;
-                drop(permit);
-            });
-        }
+        places
+            .serve(listener, |stream| connection(stream, router.clone()))
+            .await;
+        Ok(())
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Shared, problem::Problem};
+use super::{Shared, places::Places, problem::Problem};
 use crate::metrics::{Reading, exposition};
 
 /// Everything that is measured, for Prometheus; docs/metrics.md explains each
@@ -25,6 +25,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
         tallies: &shared.published.tallies,
         stream_lost: shared.published.lost(),
         followers: shared.hub.followers(),
+        connections: shared.places.each_ref().map(Places::taken),
     })
     .map_err(|error| Problem::internal(error.to_string()))?;
     Ok(([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response())

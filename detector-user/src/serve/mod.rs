@@ -10,6 +10,7 @@ mod batch;
 mod body;
 pub mod change;
 mod changes;
+pub mod counts;
 mod events;
 mod flows;
 mod health;
@@ -21,6 +22,7 @@ mod models;
 mod notify;
 mod page;
 mod patient;
+mod places;
 mod plane;
 pub mod problem;
 pub mod published;
@@ -41,6 +43,7 @@ use tokio::{
 use change::Asked;
 use hub::Hub;
 use listen::Listeners;
+use places::Places;
 use plane::Plane;
 use published::{Ends, Published};
 use settings::ApiSettings;
@@ -70,6 +73,8 @@ pub struct Shared {
     pub settings: ApiSettings,
     /// Bodies that are being read or scored.
     pub bodies: Arc<Semaphore>,
+    /// Connections over TCP and over the Unix socket.
+    pub(crate) places: [Places; 2],
 }
 
 /// The server; it ends with this.
@@ -114,14 +119,16 @@ impl Server {
             hub,
             settings: settings.clone(),
             bodies: Arc::new(Semaphore::new(body::BODIES_MAX)),
+            places: [(); 2].map(|()| Places::new(settings.connections_max)),
         });
         runtime.spawn(notify::tell(shared.clone()));
         let router = router::router(&shared);
+        let [over_tcp, over_unix] = shared.places.clone();
         if let Some(tcp) = listeners.tcp {
-            runtime.spawn(tcp.serve(router.clone(), settings.connections_max));
+            runtime.spawn(tcp.serve(router.clone(), over_tcp));
         }
         if let Some(unix) = listeners.unix {
-            runtime.spawn(unix.serve(router, settings.connections_max));
+            runtime.spawn(unix.serve(router, over_unix));
         }
         Ok(Self {
             runtime: Some(runtime),

@@ -7,12 +7,64 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+macro_rules! kinds {
+    ($($kind:ident $name:literal $status:ident;)*) => {
+        /// The kinds of problem. Their names are stable over versions, and each has one status.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+        #[allow(missing_docs, reason = "each says it by its name")]
+        pub enum ProblemKind {
+            $(#[serde(rename = $name)] $kind,)*
+        }
+
+        impl ProblemKind {
+            /// All of them, in the order in which they are counted.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// As it is told.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self {
+                    $(Self::$kind => StatusCode::$status,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    BadRequest "bad-request" BAD_REQUEST;
+    Token "token" UNAUTHORIZED;
+    ChangesRefused "changes-refused" FORBIDDEN;
+    NoSuchRoute "no-such-route" NOT_FOUND;
+    NoSuchVerdict "no-such-verdict" NOT_FOUND;
+    Method "method" METHOD_NOT_ALLOWED;
+    Timeout "timeout" REQUEST_TIMEOUT;
+    Refused "refused" CONFLICT;
+    TooLarge "too-large" PAYLOAD_TOO_LARGE;
+    MediaType "media-type" UNSUPPORTED_MEDIA_TYPE;
+    Internal "internal" INTERNAL_SERVER_ERROR;
+    Busy "busy" SERVICE_UNAVAILABLE;
+    Followers "followers" SERVICE_UNAVAILABLE;
+    NoDataPlane "no-data-plane" SERVICE_UNAVAILABLE;
+    NoModel "no-model" SERVICE_UNAVAILABLE;
+    NotReady "not-ready" SERVICE_UNAVAILABLE;
+    Full "full" INSUFFICIENT_STORAGE;
+}
+
 /// An error as it is answered.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
-    /// A name for the kind of problem, stable over versions.
+    /// Its kind.
     #[serde(rename = "type")]
-    pub kind: &'static str,
+    pub kind: ProblemKind,
     /// What failed.
     pub title: String,
     /// The HTTP status.
@@ -24,11 +76,10 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of this status.
+    /// A problem of this kind.
     #[must_use]
     pub fn new(
-        status: StatusCode,
-        kind: &'static str,
+        kind: ProblemKind,
         title: impl Into<String>,
         detail: impl Into<String>,
         remedy: impl Into<String>,
@@ -36,7 +87,7 @@ impl Problem {
         Self {
             kind,
             title: title.into(),
-            status: status.as_u16(),
+            status: kind.status().as_u16(),
             detail: detail.into(),
             remedy: remedy.into(),
         }
@@ -45,21 +96,14 @@ impl Problem {
     /// What was sent cannot be read.
     #[must_use]
     pub fn bad_request(title: &str, detail: impl Into<String>, remedy: &str) -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "bad-request",
-            title,
-            detail,
-            remedy,
-        )
+        Self::new(ProblemKind::BadRequest, title, detail, remedy)
     }
 
     /// There is no data plane, or it cannot be read.
     #[must_use]
     pub fn no_plane(detail: impl Into<String>) -> Self {
         Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no-data-plane",
+            ProblemKind::NoDataPlane,
             "the data plane cannot be read",
             detail,
             "`detector doctor` says what this host lacks; `detector status` what is attached",
@@ -70,8 +114,7 @@ impl Problem {
     #[must_use]
     pub fn internal(detail: impl Into<String>) -> Self {
         Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal",
+            ProblemKind::Internal,
             "the server failed",
             detail,
             "this is a defect: please report it with the agent's log",
@@ -81,7 +124,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.kind.status();
         // Strings and a number: there is nothing to fail.
         let body = serde_json::to_string(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
@@ -91,6 +134,7 @@ impl IntoResponse for Problem {
             let soon = HeaderValue::from_static("1");
             response.headers_mut().insert(header::RETRY_AFTER, soon);
         }
+        response.extensions_mut().insert(self.kind);
         response
     }
 }

@@ -5,13 +5,13 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use axum::{Json, body::Body, extract::State, http::StatusCode};
+use axum::{Json, body::Body, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     Shared, body,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     shapes::{FeatureValues, NoBody},
 };
 use crate::{
@@ -60,8 +60,7 @@ pub(super) struct Score {
 pub(super) fn scorer(shared: &Shared) -> Result<Arc<Scorer>, Problem> {
     shared.published.scorer.load_full().ok_or_else(|| {
         Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "no-model",
+            ProblemKind::NoModel,
             "there is no model to score by",
             "the agent runs on plain thresholds alone",
             "start it without --no-model, or load a model (POST /api/v1/models)",

@@ -20,7 +20,7 @@ use super::{
     access::MayChange,
     body::{self, Params},
     plane::Opened,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     published::Topic,
     shapes::{NoBody, NoChange},
 };
@@ -214,8 +214,7 @@ fn refused(error: VerdictError) -> Problem {
         VerdictError::Order(text) => wrong(text),
         VerdictError::Tables(error) => Problem::no_plane(error.to_string()),
         error => Problem::new(
-            StatusCode::INSUFFICIENT_STORAGE,
-            "full",
+            ProblemKind::Full,
             "the verdict was not written",
             error.to_string(),
             "remove verdicts first",
@@ -301,8 +300,7 @@ fn lift(opened: &mut Opened, slot: u32, meant: Option<&str>) -> Result<Shown, Pr
     let shown = listed.map(|listed| opened.shown(listed));
     let Some(shown) = shown.filter(|shown| meant.is_none_or(|meant| shown.target == meant)) else {
         return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "no-such-verdict",
+            ProblemKind::NoSuchVerdict,
             "there is no such verdict",
             format!("slot {slot} is free, or another verdict's"),
             "list the verdicts again: it may have expired or been lifted",

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::Command,
     sync::{Arc, Mutex, atomic::Ordering::Relaxed},
     time::Duration,
@@ -15,6 +16,7 @@ use super::credentials::configuration_and_credentials;
 use crate::lab::{
     Lab,
     agent::{SECONDS, Stage},
+    certificate::certify,
     nats::{URL, serve},
     skip,
     space::Space,
@@ -173,40 +175,23 @@ fn a_server_over_tls_is_trusted_by_its_authority_alone() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let made = Command::new("openssl")
-        .current_dir(home.path())
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-        ])
-        .args([
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-            "-subj",
-            "/CN=localhost",
-        ])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .output();
-    assert!(made.unwrap().status.success());
-    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = certify(home.path());
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
     let space = Space::new();
-    let (certificate, key) = (path("cert.pem"), path("key.pem"));
     let _server = serve(
         &space,
         home.path(),
-        &["--tls", "--tlscert", &certificate, "--tlskey", &key],
+        &[
+            "--tls",
+            "--tlscert",
+            &path(&certificate),
+            "--tlskey",
+            &path(&key),
+        ],
     );
     let url = "tls://127.0.0.1:4222";
     let settings = NatsSettings {
-        tls_ca: Some(certificate.into()),
+        tls_ca: Some(certificate),
         ..NatsSettings::default()
     };
     let (nats, counts, said) = publisher(&space, url, settings);

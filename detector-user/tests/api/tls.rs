@@ -5,7 +5,10 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{lab::skip, stage::Stage};
+use crate::{
+    lab::{certificate::certify, skip},
+    stage::Stage,
+};
 
 const TOKEN: &str = "a-token-that-nobody-guesses-4711";
 
@@ -25,23 +28,7 @@ fn tls_and_the_token_open_tcp_for_changes() {
     }
     let folder = std::env::temp_dir().join(format!("detector-api-tls-{}", std::process::id()));
     fs::create_dir_all(&folder).unwrap();
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-        ])
-        .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=IP:127.0.0.1", "-keyout"])
-        .arg(folder.join("key.pem"))
-        .arg("-out")
-        .arg(folder.join("certificate.pem"))
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{made:?}");
+    certify(&folder);
     fs::write(folder.join("token"), format!("{TOKEN}\n")).unwrap();
     let at = |name: &str| folder.join(name).display().to_string();
     let api = format!(

@@ -19,6 +19,7 @@ pub mod agent;
 pub mod bpf;
 pub mod capture;
 pub mod cast;
+pub mod certificate;
 pub mod child;
 pub mod frames;
 pub mod kubernetes;

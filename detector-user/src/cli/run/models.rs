@@ -1,7 +1,7 @@
 //! The agent's models: taken at the start and anew, tried in the shadow, returned from.
 
 use std::{
-    sync::{Arc, mpsc::channel},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc::channel},
     time::Duration,
 };
 
@@ -53,6 +53,8 @@ impl Running<'_> {
     /// Scores by this model from the next tick on, without a look at what it does.
     pub(super) fn set_model(&mut self, scorer: Arc<Scorer>) -> String {
         let done = format!("model {}", scorer.name());
+        let tallies = &self.served.published.tallies;
+        tallies.model_loads.fetch_add(1, Relaxed);
         self.probation.end();
         self.agent.set_scorer(Some(scorer.clone()));
         self.served.take_model(Some(scorer));
@@ -137,6 +139,12 @@ impl Running<'_> {
 
     /// Takes a model. One that cannot be used leaves the former, or at the start plain thresholds.
     fn take_model(&mut self, scorer: Result<Option<Arc<Scorer>>, SourceError>) {
+        let tallies = &self.served.published.tallies;
+        let wanted = !matches!(scorer, Ok(None));
+        tallies.model_loads.fetch_add(wanted.into(), Relaxed);
+        tallies
+            .model_loads_failed
+            .fetch_add(scorer.is_err().into(), Relaxed);
         match scorer {
             Ok(scorer) => {
                 let name = scorer.as_ref().map(|scorer| scorer.name());
