@@ -83,7 +83,9 @@ impl Contact {
     /// It does not answer: told once, and again where something else is wrong. Returns for how long now.
     pub(super) fn lost(&self, error: &PodsError) -> Duration {
         self.counts.watching.store(false, Relaxed);
-        let text = format!("{error}; pods are not named until then, everything else goes on");
+        let text = format!(
+            "{error}; until then no new pod is named, and those that are known for a minute more; everything else goes on"
+        );
         let mut state = self.state();
         if state.told.replace(discriminant(error)) != Some(discriminant(error)) {
             (self.complain)(&text);
