@@ -11,6 +11,7 @@ pub mod flow;
 #[cfg(test)]
 mod generated;
 pub mod judge;
+pub mod kubernetes;
 pub mod metrics;
 pub mod model;
 pub mod output;

@@ -27,6 +27,7 @@ use super::model_source::ModelSettings;
 use crate::{
     decide::policy::Policy,
     drift::DriftSettings,
+    kubernetes::KubernetesSettings,
     output::{archive::ArchiveSettings, nats::NatsSettings},
     privilege::PrivilegeSettings,
     serve::settings::ApiSettings,
@@ -108,6 +109,8 @@ pub struct Config {
     pub archive: ArchiveSettings,
     /// Where events are published.
     pub nats: NatsSettings,
+    /// Whether pods are named, and how their names are had.
+    pub kubernetes: KubernetesSettings,
     /// Where and how it serves.
     pub api: ApiSettings,
     /// How it is decided.
@@ -128,6 +131,7 @@ impl Default for Config {
             drift: DriftSettings::default(),
             archive: ArchiveSettings::default(),
             nats: NatsSettings::default(),
+            kubernetes: KubernetesSettings::default(),
             api: ApiSettings::default(),
             decide: Policy::default(),
         }
@@ -286,6 +290,14 @@ mod tests {
             (
                 "[nats]\nstream = \"a.b\"",
                 "nats.stream is \"a.b\", allowed is one word",
+            ),
+            (
+                "[kubernetes]\npod_names = true",
+                "kubernetes.node is \"\", allowed is the name of this node, without which its pods cannot be told from others'",
+            ),
+            (
+                "[kubernetes]\nnode = \"a,b\"",
+                "line 2: kubernetes.node is \"a,b\", allowed is a node's name",
             ),
             (
                 "[api]\ntimeout_s = 0",

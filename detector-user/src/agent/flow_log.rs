@@ -1,5 +1,7 @@
 //! Flow events: each flow told once, when it closes, times out or has been quiet.
 
+use std::sync::Arc;
+
 use detector_common::{
     event::EndedFlow,
     periods::Periods,
@@ -52,6 +54,10 @@ pub struct Finished {
     pub against: Option<Against>,
     /// Whether that is done, or the agent only tells.
     pub enforced: bool,
+    /// The pod that it came from, where it is one of this node's.
+    pub source_pod: Option<Arc<str>>,
+    /// The pod that it went to.
+    pub destination_pod: Option<Arc<str>>,
 }
 
 /// Is told of a flow that is over: the way that it had, where that is known, and why.

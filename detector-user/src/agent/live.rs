@@ -217,6 +217,8 @@ impl LiveAgent {
             found,
             against: None,
             enforced: false,
+            source_pod: None,
+            destination_pod: None,
         };
         let mut log = self.flows.as_mut();
         // First: what is found in the next flow of a way is noted in the place of what was found in this.

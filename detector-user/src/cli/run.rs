@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, pins: &Pins) -> Result<(), Failure> {
     let models = args.models(&config);
     let events = sinks::open_events(&config)?;
     let served = Served::start(&config, pins, listeners, held);
-    let sinks = Sinks::open(events, &config, &served.published.tallies)?;
+    let sinks = Sinks::open(events, &config, &served.published)?;
     let happened = follow(args, pins, request);
     let Some(agent) = attached(args, pins, &request, &happened, &stop, &config)? else {
         return Ok(());
@@ -293,15 +293,16 @@ impl Running<'_> {
         let unix_s = (epoch_us + now_ns / 1000) / 1_000_000;
         self.sinks
             .flows(&mut ticked.flows, &self.config, epoch_us, unix_s);
+        let pods = &self.served.published.pods;
         for (hit, verdict) in &ticked.hits {
-            self.sinks
-                .tell(Subject::Drop, eve::first_hit(hit, verdict, epoch_us));
+            let line = eve::first_hit(hit, verdict, epoch_us, pods);
+            self.sinks.tell(Subject::Drop, line);
         }
         for (decision, in_force) in &ticked.decisions {
             let Some(alert) = &decision.alert else {
                 continue;
             };
-            let event = Event::of(decision, alert, *in_force, epoch_us, None);
+            let event = Event::of(decision, alert, *in_force, epoch_us, None).naming(pods);
             let line = event.line();
             self.served.published.tell(Topic::Alert, &line);
             self.sinks.tell(Subject::Alert, line);
@@ -365,6 +366,7 @@ impl Running<'_> {
                     events: self.config.events.clone(),
                     archive: self.config.archive.clone(),
                     nats: self.config.nats.clone(),
+                    kubernetes: self.config.kubernetes.clone(),
                     privileges: self.config.privileges,
                     ..loaded.config
                 };

@@ -322,6 +322,16 @@ metrics! {
         |r| one(r.tallies.nats.bytes.load(Relaxed));
     "detector_nats_last_success_timestamp_seconds" Gauge [] "When an event was last acknowledged"
         |r| one(seconds(r.tallies.nats.succeeded_unix_ms.load(Relaxed)));
+    "detector_kubernetes_watching" Gauge [] "Whether the Kubernetes API tells of every change of this node's pods"
+        |r| one(r.tallies.kubernetes.watching.load(Relaxed));
+    "detector_kubernetes_pods" Gauge [] "Pods of this node that have a name in flows, events and verdicts"
+        |r| one(r.tallies.kubernetes.pods.load(Relaxed));
+    "detector_kubernetes_pods_left_out_total" Counter [] "Times that a pod found no room among those that have a name"
+        |r| one(r.tallies.kubernetes.left_out.load(Relaxed));
+    "detector_kubernetes_failures_total" Counter [] "Requests to the Kubernetes API that failed, or had no answer in time"
+        |r| one(r.tallies.kubernetes.failures.load(Relaxed));
+    "detector_kubernetes_last_success_timestamp_seconds" Gauge [] "When the Kubernetes API last answered"
+        |r| one(seconds(r.tallies.kubernetes.succeeded_unix_ms.load(Relaxed)));
 
     "detector_api_requests_total" Counter ["status"] "Requests to the API, by the class of their answer's status"
         |r| r.tallies.requests.by_class().map(|(class, count)| labelled([class], count)).collect();

@@ -11,6 +11,7 @@ use crate::{
         family::Family,
         policy::Step,
     },
+    kubernetes::KubernetesCounts,
     output::{archive::ArchiveCounts, nats::NatsCounts},
     serve::counts::Requests,
 };
@@ -94,6 +95,8 @@ pub struct Tallies {
     pub archive: Arc<ArchiveCounts>,
     /// Events to NATS.
     pub nats: Arc<NatsCounts>,
+    /// The watch over this node's pods.
+    pub kubernetes: Arc<KubernetesCounts>,
 }
 
 fn place<T: PartialEq>(all: &[T], one: &T) -> usize {

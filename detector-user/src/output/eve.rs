@@ -2,20 +2,21 @@
 //!
 //! Field names are those of Suricata's documentation ("Eve JSON Format"), so that pipelines made for it take them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use detector_common::{event::VerdictHit, verdict::Action};
 use serde::Serialize;
 
-use super::Rfc3339;
+use super::{Rfc3339, printable};
 use crate::{
-    agent::flow_log::Reason,
+    agent::flow_log::Finished,
     decide::{
         alert::{Act, Alert, Decision, Kind},
         policy::Step,
     },
     enforce::order::Listed,
-    flow::{Flow, community_id, protocol},
+    flow::{community_id, protocol},
+    kubernetes::PodNames,
 };
 
 /// One line of the event log.
@@ -70,6 +71,35 @@ struct Detector<'a> {
     ttl_s: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     capture: Option<&'a str>,
+    #[serde(flatten)]
+    pods: Pods,
+}
+
+/// Names of pods, absent where there are none.
+#[derive(Debug, Default, Serialize)]
+struct Pods {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src_pod: Option<Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dest_pod: Option<Arc<str>>,
+}
+
+impl Pods {
+    fn of(source: Option<IpAddr>, destination: Option<IpAddr>, pods: &PodNames) -> Self {
+        Self {
+            src_pod: source.and_then(|address| pods.of(address)),
+            dest_pod: destination.and_then(|address| pods.of(address)),
+        }
+    }
+
+    /// Beside what else is this project's own.
+    fn add_to(self, line: &mut serde_json::Value) {
+        for (name, pod) in [("src_pod", self.src_pod), ("dest_pod", self.dest_pod)] {
+            if let Some(pod) = pod {
+                line["detector"][name] = (*pod).into();
+            }
+        }
+    }
 }
 
 /// Where the numbers of this project's signatures begin (a range that nobody else is known to use).
@@ -131,14 +161,27 @@ impl<'a> Event<'a> {
                     .map(|order| order.packets_per_second),
                 ttl_s: order.and_then(|order| Some(order.time_to_live?.as_secs())),
                 capture,
+                pods: Pods::default(),
             },
         }
+    }
+
+    /// The same with the names of the pods that it is about.
+    #[must_use]
+    pub fn naming(mut self, pods: &PodNames) -> Self {
+        self.detector.pods = Pods::of(self.src_ip, self.dest_ip, pods);
+        self
     }
 
     /// The same in a sentence, for a person who watches.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let end = |ip: Option<IpAddr>| ip.map_or_else(|| "many".to_owned(), |ip| ip.to_string());
+        let end = |ip: Option<IpAddr>, pod: &Option<Arc<str>>| match (ip, pod) {
+            (None, _) => "many".to_owned(),
+            (Some(ip), None) => ip.to_string(),
+            (Some(ip), Some(pod)) => format!("{ip} ({})", printable(pod)),
+        };
+        let pods = &self.detector.pods;
         let what = self
             .detector
             .target
@@ -155,8 +198,8 @@ impl<'a> Event<'a> {
             "{} {} {} -> {}: {} {}{what} ({})",
             self.timestamp,
             self.detector.family,
-            end(self.src_ip),
-            end(self.dest_ip),
+            end(self.src_ip, &pods.src_pod),
+            end(self.dest_ip, &pods.dest_pod),
             self.alert.action,
             self.detector.action,
             self.detector.reason
@@ -175,14 +218,15 @@ impl<'a> Event<'a> {
 
 /// The line of a verdict's first hit: proof that it is in force.
 #[must_use]
-pub fn first_hit(hit: &VerdictHit, verdict: &Listed, epoch_us: u64) -> String {
+pub fn first_hit(hit: &VerdictHit, verdict: &Listed, epoch_us: u64, pods: &PodNames) -> String {
+    let (source, destination) = (hit.source.to_ip(), hit.destination.to_ip());
     let port = |port: u16| protocol::has_ports(hit.protocol).then_some(port);
-    let line = serde_json::json!({
+    let mut line = serde_json::json!({
         "timestamp": Rfc3339(epoch_us + hit.time_ns / 1000).to_string(),
         "event_type": "drop",
-        "src_ip": hit.source.to_ip(),
+        "src_ip": source,
         "src_port": port(hit.source_port),
-        "dest_ip": hit.destination.to_ip(),
+        "dest_ip": destination,
         "dest_port": port(hit.destination_port),
         "proto": protocol::name(hit.protocol).to_ascii_uppercase(),
         "detector": {
@@ -192,12 +236,14 @@ pub fn first_hit(hit: &VerdictHit, verdict: &Listed, epoch_us: u64) -> String {
             "reason": verdict.verdict.reason_text(),
         },
     });
+    Pods::of(Some(source), Some(destination), pods).add_to(&mut line);
     format!("{line}\n")
 }
 
 /// The line of a flow that ended.
 #[must_use]
-pub fn flow(flow: &Flow, reason: Reason, epoch_us: u64) -> String {
+pub fn flow(finished: &Finished, epoch_us: u64) -> String {
+    let flow = &finished.flow;
     let ((source, source_port), (destination, port)) = flow.endpoints();
     let ports = flow.ports();
     let number = flow.protocol();
@@ -222,12 +268,17 @@ pub fn flow(flow: &Flow, reason: Reason, epoch_us: u64) -> String {
             "end": Rfc3339(end_us).to_string(),
             "age": (end_us - start_us) / 1_000_000,
             "state": flow.state().name(),
-            "reason": reason.name(),
+            "reason": finished.reason.name(),
         },
     });
     if number == detector_common::packet::protocol::TCP {
         line["tcp"] = serde_json::json!({ "tcp_flags": format!("{:02x}", flow.tcp_flags()) });
     }
+    let pods = Pods {
+        src_pod: finished.source_pod.clone(),
+        dest_pod: finished.destination_pod.clone(),
+    };
+    pods.add_to(&mut line);
     format!("{line}\n")
 }
 

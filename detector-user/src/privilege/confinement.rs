@@ -90,7 +90,7 @@ fn ruleset(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
         .handle_access(AccessFs::from_all(TRIED))?
         .handle_access(AccessNet::BindTcp)?
         .scope(Scope::Signal)?;
-    // What listens is bound before; only a registry in an object store and NATS are connected to.
+    // What listens is bound before; only a registry in an object store, NATS and the Kubernetes API are connected to.
     if !reach.connects {
         ruleset = ruleset.handle_access(AccessNet::ConnectTcp)?;
     }

@@ -104,6 +104,12 @@ impl Reach {
                 }
             }
         }
+        if config.kubernetes.pod_names {
+            reach.connects = true;
+            if let Some(file) = &config.kubernetes.kubeconfig {
+                reach.add("kubernetes.kubeconfig", file, Access::Read);
+            }
+        }
         if config.api.socket != OFF {
             reach.add("api.socket", Path::new(&config.api.socket), Access::Unlink);
         }

@@ -22,6 +22,7 @@ use crate::{
     drain::reader::Which,
     enforce::target::protocol,
     flow::{Flow, FlowFilter, State as FlowState},
+    kubernetes::PodNames,
     output::flow_object,
 };
 
@@ -132,7 +133,7 @@ impl Query {
 
 impl Wanted {
     /// One pass over the table; the first flows in order are kept, and no more.
-    fn read(&self, opened: &Opened) -> String {
+    fn read(&self, opened: &Opened, pods: &PodNames) -> String {
         let epoch_us = epoch_us(monotonic_ns());
         let mut matched = 0u64;
         let mut first: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
@@ -161,7 +162,7 @@ impl Wanted {
         let order = first.into_sorted_vec();
         let objects: Vec<String> = order
             .iter()
-            .filter_map(|Reverse((_, way))| kept.get(way).map(flow_object))
+            .filter_map(|Reverse((_, way))| kept.get(way).map(|flow| object(flow, pods)))
             .collect();
         format!(
             "{{\"live\":{},\"established\":{},\"capacity\":{},\"matched\":{matched},\"flows\":[{}]}}",
@@ -173,7 +174,25 @@ impl Wanted {
     }
 }
 
-/// The live flow table: `live`, `established`, `capacity`, `matched`, and `flows` with the columns of `detector flows -o json`
+/// A flow's object, with the names of pods where there are any.
+fn object(flow: &Flow, pods: &PodNames) -> String {
+    let mut text = flow_object(flow);
+    for (name, address) in [
+        ("source_pod", flow.source()),
+        ("destination_pod", flow.destination()),
+    ] {
+        if let Some(pod) = pods.of(address) {
+            text.pop();
+            // Displaying a Value is serialization: it quotes and escapes.
+            let pod = serde_json::Value::from(&*pod);
+            text.push_str(&format!(",\"{name}\":{pod}}}"));
+        }
+    }
+    text
+}
+
+/// The live flow table: `live`, `established`, `capacity`, `matched`, and `flows` with the columns of `detector flows -o json`;
+/// `source_pod` and `destination_pod` where they are pods of this node, and pods are named
 #[utoipa::path(get, path = "/api/v1/flows", params(Query), responses(
     (status = 200, body = Object),
     (status = 400, body = Problem, content_type = "application/problem+json"),
@@ -184,9 +203,10 @@ pub(super) async fn flows(
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let wanted = query.wanted()?;
+    let pods = shared.published.pods.clone();
     let body = shared
         .plane
-        .run(move |opened| Ok(wanted.read(opened)))
+        .run(move |opened| Ok(wanted.read(opened, &pods)))
         .await?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }

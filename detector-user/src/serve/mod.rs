@@ -134,6 +134,13 @@ impl Server {
             runtime: Some(runtime),
         })
     }
+
+    /// Does something more on the threads that serve, for as long as they do.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(runtime) = &self.runtime {
+            runtime.spawn(work);
+        }
+    }
 }
 
 impl Drop for Server {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 macro_rules! kinds {
-    ($($kind:ident $name:literal $status:ident;)*) => {
+    ($($kind:ident $name:tt $status:ident;)*) => {
         /// The kinds of problem. Their names are stable over versions, and each has one status.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
         #[allow(missing_docs, reason = "each says it by its name")]

@@ -13,6 +13,7 @@ use super::change::Asked;
 use crate::{
     decide::alert::Alert,
     drift::{self, Drift},
+    kubernetes::PodNames,
     metrics::tallies::Tallies,
     privilege::Held,
     score::Scorer,
@@ -102,6 +103,8 @@ pub struct Published {
     pub scorer: ArcSwapOption<Scorer>,
     /// Whether traffic still looks like what it was trained on; in Unix time.
     pub drift: ArcSwap<Drift>,
+    /// The names of this node's pods, where they are asked for.
+    pub pods: Arc<PodNames>,
     /// What the loop counts for the metrics.
     pub tallies: Tallies,
     events: mpsc::Sender<Told>,
@@ -127,6 +130,7 @@ impl Published {
             held,
             scorer: ArcSwapOption::empty(),
             drift: ArcSwap::default(),
+            pods: Arc::default(),
             tallies: Tallies::default(),
             events,
             lost: AtomicU64::new(0),

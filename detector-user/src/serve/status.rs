@@ -94,6 +94,7 @@ pub(super) async fn status(
             .complaint()
             .map(str::to_owned),
     );
+    complaints.extend(shared.published.pods.complaint());
     let view: AgentView = **shared.published.agent.load();
     Json(Status {
         version: env!("CARGO_PKG_VERSION"),

@@ -69,7 +69,7 @@ pub(super) async fn list(
     let mut verdicts: Vec<Shown> = all
         .iter()
         .filter(|one| which.expired || !one.expired)
-        .cloned()
+        .map(|one| one.clone().naming(&shared.published.pods))
         .collect();
     verdicts.sort_by(|a, b| b.created.cmp(&a.created));
     let total = verdicts.len();
@@ -253,6 +253,7 @@ pub(super) async fn add(
 ) -> Result<Response, Problem> {
     let order = body::json::<Wanted>(body).await?.order()?;
     let shown = shared.plane.run(move |opened| put(opened, &order)).await?;
+    let shown = shown.naming(&shared.published.pods);
     tell(&shared, "added", &shown);
     Ok((StatusCode::CREATED, Json(shown)).into_response())
 }
@@ -286,6 +287,7 @@ pub(super) async fn remove(
         .plane
         .run(move |opened| lift(opened, slot, meant.target.as_deref()))
         .await?;
+    let shown = shown.naming(&shared.published.pods);
     tell(&shared, "lifted", &shown);
     Ok(Json(shown))
 }

@@ -41,7 +41,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// How often a column of text has each value, in all files: each must be whole.
-fn counted(folder: &Path, column: &str) -> BTreeMap<Option<String>, usize> {
+pub fn counted(folder: &Path, column: &str) -> BTreeMap<Option<String>, usize> {
     let mut counted = BTreeMap::new();
     for path in files(folder) {
         let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap());

@@ -14,4 +14,5 @@ mod faults;
 mod lab;
 mod models;
 mod nats;
+mod pods;
 mod privileges;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod packets;
+mod pods;
 mod prometheus;
 mod sinks;
 mod still;
@@ -42,12 +43,14 @@ fn every_metric_is_scraped_and_moves_when_what_it_counts_happens() {
     let arguments = ["--flow-slots", FLOW_SLOTS, "--events", &place];
     // It takes events for as long as it is there.
     let events = UnixListener::bind(&path).unwrap();
-    let Some(stage) = Stage::new(&arguments, &sinks::sections()) else {
+    let sections = format!("{}\n{}", sinks::sections(), pods::sections());
+    let Some(stage) = Stage::new(&arguments, &sections) else {
         return;
     };
     let prometheus = Prometheus::start(&stage);
     all_are_there(&prometheus);
 
+    pods::are_named(&stage, &prometheus);
     packets::come_and_go(&stage, &prometheus);
     sinks::are_archived(&stage, &prometheus);
     sinks::are_published(&stage, &prometheus);

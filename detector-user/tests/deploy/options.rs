@@ -23,6 +23,7 @@ pub fn sets() -> Vec<Value> {
             "events": { "directory": "/var/log/detector" },
             "archive": { "directory": "/var/lib/detector/flows" },
             "nats": { "url": "tls://nats.example.org:4222", "credentialsSecret": "nats" },
+            "podNames": { "enabled": true },
             "detachOnStop": true,
             "dnsPolicy": "ClusterFirstWithHostNet",
             "networkPolicy": { "enabled": true, "from": [{ "ipBlock": { "cidr": "10.0.0.0/8" } }] },

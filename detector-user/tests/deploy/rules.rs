@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use detector_user::metrics::definitions::{DEFINITIONS, Kind};
+use detector_user::{
+    agent::config::{keys::KEYS, origin::variable},
+    metrics::definitions::{DEFINITIONS, Kind},
+};
 
 use crate::{DEPLOY, lab::skip};
 
@@ -64,5 +67,31 @@ fn the_rules_fire_when_they_should_and_not_before() {
             tests.contains(&format!("alertname=\"{line}\"")),
             "{line} is not tried"
         );
+    }
+}
+
+#[test]
+fn pod_names_take_three_verbs_on_pods_and_what_the_agent_reads_from_its_environment() {
+    let read = |file: &str| fs::read_to_string(format!("{DEPLOY}/{file}")).unwrap();
+    let rights =
+        "rules:\n  - apiGroups: [\"\"]\n    resources: [pods]\n    verbs: [get, list, watch]\n---";
+    for file in [
+        "helm/detector/templates/rbac.yaml",
+        "kubernetes/pod-names.yaml",
+    ] {
+        let text = read(file);
+        assert!(text.contains(rights), "{file}");
+        assert_eq!(text.matches("verbs:").count(), 1, "{file}");
+    }
+    for file in [
+        "helm/detector/templates/daemonset.yaml",
+        "kubernetes/pod-names.patch.yaml",
+    ] {
+        let text = read(file);
+        for key in ["kubernetes.pod_names", "kubernetes.node"] {
+            assert!(KEYS.iter().any(|one| one.path == key));
+            let name = format!("- name: {}\n", variable(key));
+            assert!(text.contains(&name), "{file}: {name}");
+        }
     }
 }

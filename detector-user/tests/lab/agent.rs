@@ -176,24 +176,15 @@ impl Stage {
         });
     }
 
+    /// What the API answers, as JSON.
+    pub fn json(&self, path: &str) -> Value {
+        let body = get(&self.server, path).unwrap_or_default();
+        serde_json::from_str(&body).unwrap_or_default()
+    }
+
     /// A series of `/metrics`, with its labels as they are written there.
     pub fn metric(&self, series: &str) -> Option<f64> {
-        let text = self.server.within(|| {
-            let mut stream = TcpStream::connect("127.0.0.1:9190").ok()?;
-            let request = "GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n";
-            stream.write_all(request.as_bytes()).ok()?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).ok()?;
-            Some(text)
-        })?;
-        let value = |line: &str| {
-            line.strip_prefix(series)?
-                .strip_prefix(' ')?
-                .trim()
-                .parse()
-                .ok()
-        };
-        text.lines().find_map(value)
+        metric(&self.server, series)
     }
 
     /// Starts another agent in the place of one that ended.
@@ -220,6 +211,29 @@ impl Drop for Stage {
         let _ = self.agent.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// What an agent in a namespace answers; `None` where there is none.
+fn get(space: &Space, path: &str) -> Option<String> {
+    let answer = space.within(|| {
+        let mut stream = TcpStream::connect("127.0.0.1:9190").ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        Some(text)
+    })?;
+    let (_, body) = answer.split_once("\r\n\r\n")?;
+    Some(body.to_owned())
+}
+
+/// A series of its `/metrics`, with its labels as they are written there.
+pub fn metric(space: &Space, series: &str) -> Option<f64> {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(series)?.strip_prefix(' ')?;
+        rest.trim().parse().ok()
+    };
+    get(space, "/metrics")?.lines().find_map(value)
 }
 
 pub fn start(

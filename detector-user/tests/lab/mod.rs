@@ -22,6 +22,7 @@ pub mod cast;
 pub mod certificate;
 pub mod child;
 pub mod frames;
+pub mod kubernetes;
 pub mod model;
 pub mod nats;
 #[path = "../needs/mod.rs"]

@@ -17,6 +17,8 @@ pub enum Range {
     Subject,
     /// One word of a NATS subject.
     Word,
+    /// The name of a Kubernetes node, or nothing.
+    Node,
     /// A whole number from one to another.
     Whole(u64, u64),
     /// A number from one to another.
@@ -52,7 +54,7 @@ const fn optional(path: &'static str, range: Range) -> Key {
     }
 }
 
-use Range::{Ladder, Listen, Number, Servers, Socket, Subject, Switch, Text, Whole, Word};
+use Range::{Ladder, Listen, Node, Number, Servers, Socket, Subject, Switch, Text, Whole, Word};
 
 /// No count is larger.
 const MANY: f64 = 1e12;
@@ -100,6 +102,9 @@ pub const KEYS: &[Key] = &[
     key("nats.stream_bytes_max", Whole(0, 1 << 50)),
     key("nats.queue_max", Whole(16, 1 << 20)),
     key("nats.flow_events", Switch),
+    key("kubernetes.pod_names", Switch),
+    key("kubernetes.node", Node),
+    optional("kubernetes.kubeconfig", Text),
     key("api.listen", Listen),
     key("api.socket", Socket),
     optional("api.tls_certificate", Text),
@@ -213,6 +218,13 @@ impl Range {
                 }
                 fault("one word, without dots, blanks, * and >".to_owned())
             }
+            Self::Node => {
+                let text = value.as_str().unwrap_or_default();
+                if text.len() <= NODE_BYTES_MAX && text.bytes().all(is_of_a_node) {
+                    return None;
+                }
+                fault("a node's name: lower-case letters, digits, - and ., at most 253".to_owned())
+            }
             Self::Whole(min, max) => {
                 let whole = value.as_integer().and_then(|n| u64::try_from(n).ok());
                 if whole.is_some_and(|n| (min..=max).contains(&n)) {
@@ -250,6 +262,13 @@ impl Fault {
             allowed,
         }
     }
+}
+
+/// Names of nodes are those of hosts in DNS.
+const NODE_BYTES_MAX: usize = 253;
+
+fn is_of_a_node(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
 }
 
 /// Whether a text may be one word of a NATS subject.

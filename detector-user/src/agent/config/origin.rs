@@ -146,6 +146,13 @@ impl Resolved {
             let found = drift.drifted.to_string();
             return out_of_range("drift.drifted".to_owned(), found, allowed);
         }
+        let kubernetes = &self.config.kubernetes;
+        if kubernetes.pod_names && kubernetes.node.is_empty() {
+            let allowed = "the name of this node, without which its pods cannot be told from others' (in a pod: the environment \
+                           variable DETECTOR_KUBERNETES_NODE from the field spec.nodeName)";
+            let key = "kubernetes.node".to_owned();
+            return out_of_range(key, "\"\"".to_owned(), allowed.to_owned());
+        }
         Ok(())
     }
 }
@@ -179,7 +186,13 @@ fn value_of(text: &str, range: Range) -> Value {
     let plain = || Value::String(text.to_owned());
     let textual = matches!(
         range,
-        Range::Text | Range::Listen | Range::Socket | Range::Servers | Range::Subject | Range::Word
+        Range::Text
+            | Range::Listen
+            | Range::Socket
+            | Range::Servers
+            | Range::Subject
+            | Range::Word
+            | Range::Node
     );
     if textual {
         return plain();

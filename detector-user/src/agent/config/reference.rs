@@ -13,7 +13,7 @@ const HEAD: &str = "# Configuration\n\nThe file is `/etc/detector/detector.toml`
                     constant of 2 s, others with one of a minute.\n";
 
 /// Sections, with the structure that each is and the source that it stands in.
-const SECTIONS: [(&str, &str, &str); 12] = [
+const SECTIONS: [(&str, &str, &str); 13] = [
     ("", "Config", include_str!("../config.rs")),
     (
         "models",
@@ -35,6 +35,11 @@ const SECTIONS: [(&str, &str, &str); 12] = [
         "nats",
         "NatsSettings",
         include_str!("../../output/nats/mod.rs"),
+    ),
+    (
+        "kubernetes",
+        "KubernetesSettings",
+        include_str!("../../kubernetes/mod.rs"),
     ),
     (
         "api",
@@ -74,6 +79,7 @@ fn allowed(range: Range) -> String {
         Range::Servers => "`nats://` or `tls://HOST:PORT`, several by commas".to_owned(),
         Range::Subject => "words with dots between".to_owned(),
         Range::Word => "a word".to_owned(),
+        Range::Node => "a node's name".to_owned(),
         Range::Whole(min, max) => format!("whole, {min} to {max}"),
         Range::Number(min, max) if max > 1e9 => format!("number, {min} to {max:e}"),
         Range::Number(min, max) => format!("number, {min} to {max}"),

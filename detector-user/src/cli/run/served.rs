@@ -18,6 +18,8 @@ use crate::{
     },
     decide::alert::Act,
     drift::Drift,
+    enforce::{order::Order, target::Target},
+    kubernetes::{self, PodNames},
     output::nats::Subject,
     privilege::Held,
     score::Scorer,
@@ -53,12 +55,20 @@ impl Served {
         };
         published.agent.store(Arc::new(view));
         let server = Server::start(&config.api, pins.root(), published.clone(), ends, listeners);
+        let server = server
+            .inspect_err(|error| report::warn(&error.to_string()))
+            .ok();
+        if let Some(server) = &server
+            && config.kubernetes.pod_names
+        {
+            let (pods, counts) = (published.pods.clone(), published.tallies.kubernetes.clone());
+            let settings = config.kubernetes.clone();
+            server.spawn(kubernetes::watch(settings, pods, counts, report::warn));
+        }
         Self {
             published,
             asked,
-            _server: server
-                .inspect_err(|error| report::warn(&error.to_string()))
-                .ok(),
+            _server: server,
             former: None,
             reloading: Vec::new(),
         }
@@ -159,7 +169,7 @@ impl Served {
                 tallies.verdict_writes_failed.fetch_add(failed, Relaxed);
             }
             if *in_force {
-                let event = verdict_event(act);
+                let event = verdict_event(act, &self.published.pods);
                 sinks.publish(Subject::Verdict, &event);
                 self.published.tell(Topic::Verdict, &event);
             }
@@ -189,8 +199,8 @@ impl Served {
 }
 
 /// What the agent does with a verdict.
-fn verdict_event(act: &Act) -> String {
-    let event = match act {
+fn verdict_event(act: &Act, pods: &PodNames) -> String {
+    let mut event = match act {
         Act::Put(order) => serde_json::json!({
             "verdict": "added",
             "by": "agent",
@@ -206,6 +216,12 @@ fn verdict_event(act: &Act) -> String {
             "target": target.to_string(),
         }),
     };
+    let (Act::Put(Order { target, .. }) | Act::Lift(target)) = act;
+    if let Target::Address(address) = target
+        && let Some(pod) = pods.of(*address)
+    {
+        event["pod"] = (*pod).into();
+    }
     event.to_string()
 }
 

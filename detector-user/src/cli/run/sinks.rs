@@ -2,19 +2,23 @@
 
 use std::{
     mem,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use super::super::{failure::Failure, report};
 use crate::{
     agent::{config::Config, flow_log::Finished},
-    metrics::tallies::Tallies,
+    kubernetes::PodNames,
     output::{
         archive::Archive,
         eve,
         nats::{Nats, Subject},
         sink::{Place, Sink},
     },
+    serve::published::Published,
 };
 
 /// All places that are told.
@@ -22,6 +26,7 @@ pub(super) struct Sinks {
     events: Option<Sink>,
     archive: Option<Archive>,
     nats: Option<Nats>,
+    pods: Arc<PodNames>,
 }
 
 /// Opens the event log, if one is configured.
@@ -48,8 +53,9 @@ impl Sinks {
     pub(super) fn open(
         events: Option<Sink>,
         config: &Config,
-        tallies: &Tallies,
+        published: &Published,
     ) -> Result<Self, Failure> {
+        let tallies = &published.tallies;
         let no_thread = |error| Failure::Other(format!("starting a thread: {error}"));
         let archive = config.archive.folder.clone().map(|folder| {
             let counts = tallies.archive.clone();
@@ -63,6 +69,7 @@ impl Sinks {
             events,
             archive: archive.transpose().map_err(no_thread)?,
             nats: nats.transpose().map_err(no_thread)?,
+            pods: published.pods.clone(),
         })
     }
 
@@ -104,8 +111,10 @@ impl Sinks {
         let published = config.nats.flow_events && self.nats.is_some();
         for one in &mut flows {
             one.flow.epoch_us = epoch_us;
+            one.source_pod = self.pods.of(one.flow.source());
+            one.destination_pod = self.pods.of(one.flow.destination());
             if logged || published {
-                let line = eve::flow(&one.flow, one.reason, epoch_us);
+                let line = eve::flow(one, epoch_us);
                 if published {
                     self.publish(Subject::Flow, &line);
                 }

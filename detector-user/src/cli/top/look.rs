@@ -161,11 +161,20 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn end(address: &Value, port: &Value) -> String {
-    match (address, port) {
+fn end(address: &Value, port: &Value, pod: &Value) -> String {
+    let end = match (address, port) {
         (Value::Null, _) => "many".to_owned(),
         (address, Value::Null) => text(address),
         (address, port) => format!("{}:{port}", text(address)),
+    };
+    with_pod(end, pod)
+}
+
+/// A pod's name is put behind its address.
+fn with_pod(address: String, pod: &Value) -> String {
+    match pod {
+        Value::String(_) => format!("{address} {}", text(pod)),
+        _ => address,
     }
 }
 
@@ -182,8 +191,16 @@ fn flow(flow: &Value) -> Vec<String> {
     };
     let number = flow["protocol"].as_u64().and_then(|n| u8::try_from(n).ok());
     vec![
-        end(&flow["source_address"], &flow["source_port"]),
-        end(&flow["destination_address"], &flow["destination_port"]),
+        end(
+            &flow["source_address"],
+            &flow["source_port"],
+            &flow["source_pod"],
+        ),
+        end(
+            &flow["destination_address"],
+            &flow["destination_port"],
+            &flow["destination_pod"],
+        ),
         number.map_or_else(String::new, crate::enforce::target::protocol_name),
         text(&flow["state"]),
         units::grouped(sum("packets")),
@@ -197,7 +214,7 @@ fn verdict(verdict: &Value) -> Vec<String> {
         time => clock(time),
     };
     vec![
-        text(&verdict["target"]),
+        with_pod(text(&verdict["target"]), &verdict["pod"]),
         text(&verdict["action"]),
         expires,
         units::grouped(verdict["dropped_packets"].as_u64().unwrap_or(0)),
@@ -211,8 +228,12 @@ fn alert(alert: &Value) -> Vec<String> {
         clock(&alert["timestamp"]),
         text(&detector["family"]),
         text(&detector["action"]),
-        end(&alert["src_ip"], &alert["src_port"]),
-        end(&alert["dest_ip"], &alert["dest_port"]),
+        end(&alert["src_ip"], &alert["src_port"], &detector["src_pod"]),
+        end(
+            &alert["dest_ip"],
+            &alert["dest_port"],
+            &detector["dest_pod"],
+        ),
         text(&detector["reason"]),
     ]
 }

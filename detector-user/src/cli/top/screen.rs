@@ -298,7 +298,8 @@ mod tests {
                 flows: json!({"flows": [
                     {"source_address": "10.0.0.9", "source_port": 4711, "destination_address": "10.0.0.1",
                      "destination_port": 80, "protocol": 6, "state": "new", "forward_packets": 3, "forward_bytes": 180},
-                    {"source_address": "10.0.0.8", "destination_address": "10.0.0.1", "protocol": 1, "state": "new"},
+                    {"source_address": "10.0.0.8", "destination_address": "10.0.0.1", "protocol": 1, "state": "new",
+                     "source_pod": "shop/cart-0"},
                 ]}),
                 verdicts: json!({"verdicts": [{"slot": 4, "target": "to 10.0.0.1/32 udp", "action": "drop",
                     "reason": "evil \u{1b}[2J"}]}),
@@ -321,7 +322,7 @@ mod tests {
         for part in [
             "enforcing",
             "10.0.0.9:4711",
-            "10.0.0.8",
+            "10.0.0.8 shop/cart-0",
             "a cable is out",
             "drift drifted (PSI 0.40): fwd_bytes",
             "[flows]",

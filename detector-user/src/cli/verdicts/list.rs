@@ -22,6 +22,7 @@ use crate::{
         target::protocol_name,
         writer::{Listed, Writer},
     },
+    kubernetes::PodNames,
     output::{Rfc3339, printable, units},
     wire::{clock::Clock, load::unix_ms, pins::Pins, tables::Tables},
 };
@@ -38,6 +39,9 @@ pub(crate) struct Shown {
     pub(crate) slot: u32,
     pub(crate) kind: &'static str,
     pub(crate) target: String,
+    /// The pod whose address it is, `NAMESPACE/NAME`, where the agent names pods; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pod: Option<String>,
     pub(crate) action: &'static str,
     pub(crate) packets_per_second: Option<u64>,
     pub(crate) bytes_per_second: Option<u64>,
@@ -68,6 +72,7 @@ impl Shown {
             slot: listed.slot,
             kind: verdict.kind.name(),
             target: target::text(&listed.target, names),
+            pod: None,
             action: verdict.action.name(),
             packets_per_second: per_second(verdict.packet_cost),
             bytes_per_second: per_second(verdict.byte_cost),
@@ -86,6 +91,14 @@ impl Shown {
                 .saturating_mul(1000),
             left_us,
         }
+    }
+
+    /// The same with the name of the pod that it is about.
+    pub(crate) fn naming(mut self, pods: &PodNames) -> Self {
+        let address = self.target.parse().ok();
+        let pod = address.and_then(|address| pods.of(address));
+        self.pod = pod.map(|pod| pod.to_string());
+        self
     }
 
     /// Rate and services: what goes with the action.

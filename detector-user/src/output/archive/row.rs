@@ -13,6 +13,10 @@ fn text(text: Option<&'static str>) -> Value<'static> {
     text.map_or(Value::Null, |text| Value::Text(Cow::Borrowed(text)))
 }
 
+fn pod(name: Option<&str>) -> Value<'_> {
+    name.map_or(Value::Null, |name| Value::Text(Cow::Borrowed(name)))
+}
+
 impl Row for Finished {
     const FURTHER: &'static [Column<Self>] = &[
         Column {
@@ -52,6 +56,18 @@ impl Row for Finished {
                     .filter(|against| row.enforced && against.step > Step::Alert);
                 text(against.map(|against| against.step.name()))
             },
+        },
+        Column {
+            name: "source_pod",
+            kind: Kind::Text,
+            doc: "The pod of this node that the flow came from, NAMESPACE/NAME; null where there is none, or pods are not named",
+            get: |row| pod(row.source_pod.as_deref()),
+        },
+        Column {
+            name: "destination_pod",
+            kind: Kind::Text,
+            doc: "The pod of this node that the flow went to",
+            get: |row| pod(row.destination_pod.as_deref()),
         },
     ];
 

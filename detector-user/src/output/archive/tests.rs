@@ -50,6 +50,8 @@ fn row(n: u64) -> Finished {
             step: Step::Drop,
         }),
         enforced: n.is_multiple_of(2),
+        source_pod: None,
+        destination_pod: n.is_multiple_of(2).then(|| "shop/cart-0".into()),
     }
 }
 
@@ -162,6 +164,8 @@ fn the_columns_are_those_of_a_flow_and_what_is_known_of_it() {
         "model_score",
         "alert_family",
         "verdict",
+        "source_pod",
+        "destination_pod",
     ];
     assert_eq!(found, [&flow[..], &further].concat());
     let batch = reader.build().unwrap().next().unwrap().unwrap();
@@ -174,6 +178,8 @@ fn the_columns_are_those_of_a_flow_and_what_is_known_of_it() {
     assert_eq!(shown("model_score"), ["0.75", "0.75"]);
     assert_eq!(shown("alert_family"), ["scan", "scan"]);
     assert_eq!(shown("verdict"), ["drop", ""], "in force, and only told of");
+    assert_eq!(shown("source_pod"), ["", ""]);
+    assert_eq!(shown("destination_pod"), ["shop/cart-0", ""]);
     assert_eq!(shown("end_reason"), ["tcp_close", "tcp_close"]);
     let times = batch.column_by_name("first_time").unwrap();
     let times: &TimestampMicrosecondArray = times.as_any().downcast_ref().unwrap();
