@@ -27,6 +27,7 @@ use super::model_source::ModelSettings;
 use crate::{
     decide::policy::Policy,
     drift::DriftSettings,
+    enforce::target::Prefix,
     kubernetes::KubernetesSettings,
     output::{archive::ArchiveSettings, nats::NatsSettings},
     privilege::PrivilegeSettings,
@@ -89,6 +90,8 @@ pub enum ConfigError {
 pub struct Config {
     /// Act, or only tell.
     pub enforce: bool,
+    /// Prefixes and addresses that no verdict may deny, in a list: `["192.0.2.0/24", "2001:db8::1"]`.
+    pub never_block: Vec<Prefix>,
     /// Between two ticks, ms.
     pub tick_ms: u64,
     /// The model; none: the one that is built in.
@@ -121,6 +124,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             enforce: false,
+            never_block: Vec::new(),
             tick_ms: 100,
             model: None,
             events: None,

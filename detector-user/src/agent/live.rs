@@ -32,6 +32,7 @@ use crate::{
     enforce::{
         order::{Listed, VerdictError},
         own::OwnVerdicts,
+        target::Prefix,
         writer::Writer,
     },
     flow::Flow,
@@ -135,6 +136,15 @@ impl LiveAgent {
         self.pipeline
             .spare(spared.into_iter().map(|(prefix, _)| prefix).collect());
         Ok(())
+    }
+
+    /// Lists who is configured never to be blocked.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn never_block(&mut self, prefixes: &[Prefix]) -> Result<(), VerdictError> {
+        let mut writer = Writer::new(&self.pins, &mut self.tables, &self.clock)?;
+        writer.never_block_configured(prefixes)
     }
 
     /// Another policy, from the next tick on.

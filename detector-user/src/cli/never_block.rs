@@ -53,6 +53,7 @@ fn origin_name(origin: Origin) -> &'static str {
     match origin {
         Origin::Asked => "asked",
         Origin::Floor => "floor",
+        Origin::Configured => "configured",
     }
 }
 
@@ -86,6 +87,7 @@ fn list(args: &ListArgs, writer: &Writer<'_>) -> Result<(), Failure> {
         for entry in &entries {
             let meaning = match entry.origin {
                 "floor" => "this host, a gateway, a resolver or an operator's session",
+                "configured" => "never_block of the agent's configuration",
                 _ => "",
             };
             table.add_row(vec![
@@ -126,6 +128,11 @@ fn remove(args: &PrefixArgs, writer: &mut Writer<'_>) -> Result<(), Failure> {
                 report::warn(&format!(
                     "{prefix} was part of the floor: this host, a gateway, a resolver or an operator's \
                      session can be blocked now. The next `detector attach` lists it again unless --no-floor"
+                ));
+            }
+            if listed.contains(&(*prefix, Origin::Configured)) {
+                report::warn(&format!(
+                    "{prefix} stands in never_block of the agent's configuration, which lists it again when it is read next"
                 ));
             }
             changes.push(Change {

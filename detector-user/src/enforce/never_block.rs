@@ -24,6 +24,18 @@ pub enum Origin {
     Asked = 1,
     /// Part of the floor: this host, its gateways and resolvers, the operator's session.
     Floor = 2,
+    /// `never_block` of the agent's configuration.
+    Configured = 3,
+}
+
+impl Origin {
+    /// What the map holds says.
+    fn of(value: u32) -> Self {
+        [Self::Floor, Self::Configured]
+            .into_iter()
+            .find(|origin| *origin as u32 == value)
+            .unwrap_or(Self::Asked)
+    }
 }
 
 impl Writer<'_> {
@@ -40,6 +52,25 @@ impl Writer<'_> {
         result
             .map_err(|error| VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error))?;
         self.never_block_changed();
+        Ok(())
+    }
+
+    /// Lists what is configured, and no longer what was. What is listed otherwise stays as it is.
+    ///
+    /// # Errors
+    /// [`VerdictError`].
+    pub fn never_block_configured(&mut self, wanted: &[Prefix]) -> Result<(), VerdictError> {
+        let listed = self.never_blocked()?;
+        for (prefix, origin) in &listed {
+            if *origin == Origin::Configured && !wanted.contains(prefix) {
+                self.block_again(*prefix)?;
+            }
+        }
+        for prefix in wanted {
+            if !listed.iter().any(|(there, _)| there == prefix) {
+                self.never_block(*prefix, Origin::Configured)?;
+            }
+        }
         Ok(())
     }
 
@@ -79,12 +110,10 @@ impl Writer<'_> {
                 VerdictError::map("never-block prefixes", NEVER_BLOCK_MAX, &error)
             })?;
             let address = detector_common::key::Address::from_ipv6(key.data());
-            let origin = if origin == Origin::Floor as u32 {
-                Origin::Floor
-            } else {
-                Origin::Asked
-            };
-            all.push((Prefix::from_mapped(address, key.prefix_len()), origin));
+            all.push((
+                Prefix::from_mapped(address, key.prefix_len()),
+                Origin::of(origin),
+            ));
         }
         all.sort_by_key(|(prefix, _)| prefix.to_string());
         Ok(all)

@@ -1,11 +1,12 @@
 //! What it does about attacks.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use detector_common::packet::tcp;
 use serde_json::Value;
 
 use crate::lab::{
+    Lab,
     agent::{SECONDS, SERVER, Stage},
     frames::{tcp_frame, v4},
     raw::Raw,
@@ -85,6 +86,55 @@ fn whoever_is_never_to_be_blocked_is_told_of_only() {
             .contains("never to be blocked")
     );
     assert!(stage.verdicts().is_empty());
+}
+
+#[test]
+fn what_is_configured_never_to_be_blocked_is_listed_until_it_no_longer_is() {
+    let Some(lab) = Lab::new(&[]) else { return };
+    let write = |path: &Path, list: &str| {
+        let api = "[api]\nlisten = \"off\"\nsocket = \"off\"\n";
+        let text = format!("enforce = true\nnever_block = [{list}]\n{api}");
+        fs::write(path, text).unwrap();
+    };
+    let furnish = |folder: &Path| {
+        let path = folder.join("detector.toml");
+        write(&path, "\"10.0.0.8/31\", \"10.7.0.0/16\"");
+        vec![
+            "--no-model".to_owned(),
+            "--config".to_owned(),
+            path.display().to_string(),
+        ]
+    };
+    let Some(stage) = Stage::furnished(lab, furnish, &[]) else {
+        return;
+    };
+    let listed = || -> Vec<String> {
+        let output = stage.server.try_run(&format!(
+            "{} --pin-dir {} never-block list -o json",
+            env!("CARGO_BIN_EXE_detector"),
+            stage.pins().display()
+        ));
+        let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let configured = all.iter().filter(|one| one["origin"] == "configured");
+        configured
+            .map(|one| one["prefix"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(listed(), ["10.0.0.8/31", "10.7.0.0/16"]);
+    stage.scan([10, 0, 0, 9]);
+    stage.alert("scan", "alert");
+    assert!(stage.verdicts().is_empty());
+    write(&stage.folder.join("detector.toml"), "\"10.7.0.0/16\"");
+    stage.signal("-HUP");
+    stage.hear("configuration reloaded");
+    assert_eq!(listed(), ["10.7.0.0/16"]);
+    stage.scan([10, 0, 0, 8]);
+    stage.alert("scan", "drop");
+    // A list that is none leaves the former in force.
+    write(&stage.folder.join("detector.toml"), "\"10.7.0.0/33\"");
+    stage.signal("-HUP");
+    stage.hear("10.7.0.0/33");
+    assert_eq!(listed(), ["10.7.0.0/16"]);
 }
 
 #[test]

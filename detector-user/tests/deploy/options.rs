@@ -10,6 +10,7 @@ pub fn sets() -> Vec<Value> {
             "imagePullSecrets": [{ "name": "registry" }],
             "interfaces": ["ens5"],
             "enforce": true,
+            "neverBlock": ["10.0.0.0/16", "2001:db8::1"],
             "config": "tick_ms = 200\n[api]\nconnections_max = 64\n[decide.budget]\nserved_min = 9",
             "extraArgs": ["--replace", "--flow-slots", "262144"],
             "extraEnv": [{ "name": "DETECTOR_MODEL", "value": "/models/model.bin" }],

@@ -20,7 +20,7 @@ use super::{
     wait_for,
 };
 
-pub const SECONDS: Duration = Duration::from_secs(10);
+pub const SECONDS: Duration = Duration::from_secs(30);
 pub const SERVER: [u8; 4] = [10, 0, 0, 1];
 
 /// A server with the agent on its interface, and an attacker on the other end of the wire.

@@ -7,6 +7,8 @@ pub enum Range {
     Switch,
     /// Text.
     Text,
+    /// A list of prefixes and addresses.
+    Prefixes,
     /// `ADDRESS:PORT` or `off`.
     Listen,
     /// A path, or `off`.
@@ -54,7 +56,9 @@ const fn optional(path: &'static str, range: Range) -> Key {
     }
 }
 
-use Range::{Ladder, Listen, Node, Number, Servers, Socket, Subject, Switch, Text, Whole, Word};
+use Range::{
+    Ladder, Listen, Node, Number, Prefixes, Servers, Socket, Subject, Switch, Text, Whole, Word,
+};
 
 /// No count is larger.
 const MANY: f64 = 1e12;
@@ -69,6 +73,7 @@ const STEPS: Range = Ladder(MANY);
 /// All of them, in the order of the file.
 pub const KEYS: &[Key] = &[
     key("enforce", Switch),
+    key("never_block", Prefixes),
     key("tick_ms", Whole(10, 10_000)),
     key("flow_events", Switch),
     key("stats_s", Whole(0, DAY_S)),
@@ -173,7 +178,7 @@ impl Range {
     pub fn fault(self, value: &toml::Value) -> Option<Fault> {
         let fault = |allowed: String| Some(Fault::of("", value, allowed));
         match self {
-            Self::Switch | Self::Text => None,
+            Self::Switch | Self::Text | Self::Prefixes => None,
             Self::Listen => {
                 let text = value.as_str().unwrap_or_default();
                 let port = text.rsplit_once(':').map(|(_, port)| port.parse::<u16>());

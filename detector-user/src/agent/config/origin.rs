@@ -181,7 +181,7 @@ fn places() -> impl Iterator<Item = (String, Range)> {
     })
 }
 
-/// A variable's text as a value: as it is where text is due, else as TOML has it.
+/// A variable's text as a value: as it is where text is due, else as TOML has it. A list may be separated by commas alone.
 fn value_of(text: &str, range: Range) -> Value {
     let plain = || Value::String(text.to_owned());
     let textual = matches!(
@@ -196,6 +196,10 @@ fn value_of(text: &str, range: Range) -> Value {
     );
     if textual {
         return plain();
+    }
+    if range == Range::Prefixes && !text.trim_start().starts_with('[') {
+        let all = text.split(',').map(str::trim).filter(|one| !one.is_empty());
+        return all.map(Value::from).collect::<Vec<_>>().into();
     }
     let parsed: Option<Table> = toml::from_str(&format!("value = {text}")).ok();
     parsed

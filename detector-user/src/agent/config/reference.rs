@@ -74,6 +74,7 @@ fn allowed(range: Range) -> String {
     match range {
         Range::Switch => "`true`, `false`".to_owned(),
         Range::Text => "text".to_owned(),
+        Range::Prefixes => "a list of prefixes".to_owned(),
         Range::Listen => "`ADDRESS:PORT`, `off`".to_owned(),
         Range::Socket => "a path, `off`".to_owned(),
         Range::Servers => "`nats://` or `tls://HOST:PORT`, several by commas".to_owned(),

@@ -4,7 +4,8 @@ use std::{sync::mpsc::Sender, thread};
 
 use super::{
     super::{failure::Failure, report},
-    Loaded, Running,
+    args::Loaded,
+    running::Running,
     served::answer_to,
 };
 use crate::{

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{super::report, Running};
+use super::{super::report, running::Running};
 use crate::{
     agent::{
         config::Config,
