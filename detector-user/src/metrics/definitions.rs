@@ -259,8 +259,12 @@ metrics! {
         |r| one(r.agent.denied_sources);
     "detector_attacked_destinations" Gauge [] "Destinations under attack"
         |r| one(r.agent.attacked_destinations);
-    "detector_model_info" Gauge ["model"] "1; name and version of the model, none where plain thresholds decide alone"
-        |r| vec![labelled([r.model.as_deref().unwrap_or("none")], true)];
+    "detector_model_info" Gauge ["model", "origin"]
+        "1; name and version of the model, and whether it is built in or was loaded; none where plain thresholds decide alone"
+        |r| vec![match &r.model {
+            Some(model) => labelled([&model.name(), if model.is_built_in() { "built-in" } else { "loaded" }], true),
+            None => labelled(["none", "none"], true),
+        }];
     "detector_model_loads_total" Counter [] "Times that a model was to be taken: at the start, anew, or the former again"
         |r| one(r.tallies.model_loads.load(Relaxed));
     "detector_model_load_failures_total" Counter [] "Of them, those that left the former in force, or plain thresholds"

@@ -3,13 +3,16 @@
 pub mod definitions;
 pub mod tallies;
 
+use std::sync::Arc;
+
 use prometheus::{
     Encoder as _, TextEncoder,
     proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
 };
 
 use crate::{
-    cli::status::gather::Status, drift::Drift, privilege::Held, serve::published::AgentView,
+    cli::status::gather::Status, drift::Drift, privilege::Held, score::Scorer,
+    serve::published::AgentView,
 };
 use definitions::{DEFINITIONS, Definition, Kind, Value};
 use tallies::{BOUNDS_US, Tallies};
@@ -23,7 +26,7 @@ pub struct Reading<'a> {
     /// What it may do.
     pub held: &'a Held,
     /// The model in force.
-    pub model: Option<String>,
+    pub model: Option<Arc<Scorer>>,
     /// Whether traffic still looks like what it was trained on.
     pub drift: &'a Drift,
     /// What the agent's loop counts.

@@ -60,6 +60,7 @@ pub struct Scorer {
     ensemble: Ensemble,
     /// By class.
     families: Vec<(Family, f32)>,
+    built_in: bool,
 }
 
 impl Scorer {
@@ -92,7 +93,11 @@ impl Scorer {
             let threshold = threshold.unwrap_or(THRESHOLD_DEFAULT).max(THRESHOLD_MIN);
             families.push((family, threshold));
         }
-        Ok(Self { ensemble, families })
+        Ok(Self {
+            ensemble,
+            families,
+            built_in: false,
+        })
     }
 
     /// The model in a file, or the one that is built in.
@@ -102,8 +107,17 @@ impl Scorer {
     pub fn of(path: Option<&Path>) -> Result<Self, ScorerError> {
         match path {
             Some(path) => Self::from_bytes(&read(path)?, &path.display().to_string()),
-            None => Self::from_bytes(DEFAULT, "(built in)"),
+            None => Self::from_bytes(DEFAULT, "(built in)").map(|scorer| Self {
+                built_in: true,
+                ..scorer
+            }),
         }
+    }
+
+    /// Whether it is the model that comes with the program: of many networks, and of none in particular.
+    #[must_use]
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
     }
 
     /// The model's name and version.

@@ -22,7 +22,7 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
         plane: plane.as_deref(),
         agent: &agent,
         held: &shared.published.held,
-        model: shared.published.model(),
+        model: shared.published.scorer.load_full(),
         drift: &drift,
         tallies: &shared.published.tallies,
         stream_lost: shared.published.lost(),

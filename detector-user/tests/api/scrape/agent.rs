@@ -82,7 +82,7 @@ pub fn is_changed(stage: &Stage, prometheus: &Prometheus<'_>) {
     prometheus.sees(
         "another model is loaded",
         &[
-            Up(r#"detector_model_info{model="edge 2.0.0"}"#),
+            Up(r#"detector_model_info{model="edge 2.0.0",origin="loaded"}"#),
             Up("detector_model_loads_total"),
             Up(r#"detector_drift_state{state="unknown"}"#),
             Down("detector_drift_features"),
