@@ -3,7 +3,7 @@
 //! changes: a process that finds another version pinned replaces it.
 
 /// Version of every layout in this crate that crosses the kernel boundary.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Names of the BPF maps, as in the object and under the pin directory.
 pub mod map {
@@ -50,8 +50,11 @@ pub mod map {
     /// `RINGBUF` of [`crate::event::EndedFlow`].
     pub const ENDED: &str = "ENDED";
 
+    /// `PERCPU_ARRAY` of one [`crate::burst::BurstClock`].
+    pub const BURSTS: &str = "BURSTS";
+
     /// All of them, in the order in which they are created.
-    pub const ALL: [&str; 21] = [
+    pub const ALL: [&str; 22] = [
         SETS,
         RECORDS,
         PERIODS,
@@ -73,6 +76,7 @@ pub mod map {
         NEVER_BLOCK,
         EVENTS,
         ENDED,
+        BURSTS,
     ];
 }
 
@@ -84,6 +88,8 @@ pub mod program {
     pub const EGRESS: &str = "detector_egress";
     /// Returns the kernel's jiffies and monotonic time through `BPF_PROG_TEST_RUN`.
     pub const CLOCK: &str = "detector_clock";
+    /// Raw tracepoint: ends a burst, after each poll of a receive queue.
+    pub const BURST: &str = "detector_burst";
 }
 
 /// Name of the global that holds [`crate::config::ProgramConfig`] in `.rodata`.

@@ -32,6 +32,9 @@ pub mod feature {
     /// a time, with the capture's own time.
     pub const REPLAY_CLOCK: u32 = 1 << 11;
 
+    /// One reading of the clock serves up to [`crate::burst::READERS`] packets of a burst.
+    pub const BURST_CLOCK: u32 = 1 << 12;
+
     /// Everything that a user may turn off.
     pub const ALL: u32 = FLOWS
         | IPV6
@@ -42,7 +45,8 @@ pub mod feature {
         | FLOW_VERDICTS
         | SIGNATURES
         | RATE_LIMITS
-        | ENDED;
+        | ENDED
+        | BURST_CLOCK;
 }
 
 /// Constants of one loaded program, in `.rodata`.

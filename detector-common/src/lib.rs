@@ -9,6 +9,7 @@
 
 pub mod abi;
 pub mod addresses;
+pub mod burst;
 pub mod bytes;
 pub mod config;
 pub mod counters;

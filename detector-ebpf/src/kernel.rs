@@ -26,9 +26,9 @@ use detector_common::{
 use crate::{
     atomic,
     maps::{
-        ADDRESS_SETS, ADDRESS_VERDICTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED, ETHERTYPES,
-        EVENTS, FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS, RETURNING,
-        SCRATCH, SERVICES, SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
+        ADDRESS_SETS, ADDRESS_VERDICTS, BURSTS, CONFIG, CONTROL, COUNTERS, DOORKEEPER, ENDED,
+        ETHERTYPES, EVENTS, FLOW_VERDICTS, HITS, NEVER_BLOCK, PERIODS, PREFIX_VERDICTS, RECORDS,
+        RETURNING, SCRATCH, SERVICES, SETS, SIGNATURE_BITS, SIGNATURES, Scratch, VERDICTS, lpm_key,
     },
 };
 
@@ -70,16 +70,29 @@ pub struct Kernel {
     scratch: *mut Scratch,
     counters: *mut Counters,
     control: *const Control,
+    in_bursts: bool,
 }
 
 impl Kernel {
+    /// `in_bursts`: packets come by polls of a queue. What leaves comes from anywhere.
     #[inline(always)]
-    pub fn new() -> Option<Self> {
+    pub fn new(in_bursts: bool) -> Option<Self> {
         Some(Self {
             scratch: SCRATCH.get_ptr_mut(0)?,
             counters: COUNTERS.get_ptr_mut(config!(counters))?,
             control: CONTROL.get_ptr(0)?,
+            in_bursts,
         })
+    }
+
+    #[inline(always)]
+    fn read_clock(&self) -> u64 {
+        if config!(features) & feature::REPLAY_CLOCK != 0 {
+            // SAFETY: the map's one entry.
+            return unsafe { read_volatile(addr_of!((*self.control).replay_now_ns)) };
+        }
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_ns() }
     }
 }
 
@@ -136,12 +149,22 @@ impl Maps for Kernel {
 
     #[inline(always)]
     fn now_ns(&self) -> u64 {
-        if config!(features) & feature::REPLAY_CLOCK != 0 {
-            // SAFETY: the map's one entry.
-            return unsafe { read_volatile(addr_of!((*self.control).replay_now_ns)) };
+        if config!(features) & (feature::BURST_CLOCK | feature::REPLAY_CLOCK)
+            != feature::BURST_CLOCK
+        {
+            return self.read_clock();
         }
-        // SAFETY: a helper without arguments.
-        unsafe { bpf_ktime_get_ns() }
+        let read = || self.read_clock();
+        // SAFETY: this CPU's entry; packets are not handled while others are.
+        match BURSTS.get_ptr_mut(0).map(|clock| unsafe { &mut *clock }) {
+            Some(clock) if self.in_bursts => clock.now_ns(self.jiffies(), read),
+            // What arrives next is not to be older than what leaves now.
+            Some(clock) => {
+                clock.end();
+                read()
+            }
+            None => read(),
+        }
     }
     #[inline(always)]
     fn jiffies(&self) -> u64 {
@@ -417,7 +440,7 @@ impl Maps for Kernel {
             return false;
         };
         entry.write(VerdictHit {
-            time_ns: self.now_ns(),
+            time_ns: self.read_clock(),
             source: packet.source,
             destination: packet.destination,
             slot,

@@ -10,6 +10,8 @@ mod frame;
 mod kernel;
 mod maps;
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     bindings::{__sk_buff, TC_ACT_UNSPEC, xdp_action, xdp_md},
     helpers::{bpf_jiffies64, bpf_ktime_get_ns},
@@ -19,13 +21,14 @@ use detector_common::engine::{self, Disposition, Segmentation};
 use crate::{
     frame::{Skb, Xdp},
     kernel::Kernel,
+    maps::BURSTS,
 };
 
 /// Counts what arrives and enforces verdicts.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "xdp.frags")]
 pub extern "C" fn detector_ingress(context: *mut xdp_md) -> u32 {
-    let Some(kernel) = Kernel::new() else {
+    let Some(kernel) = Kernel::new(true) else {
         return xdp_action::XDP_PASS;
     };
     match engine::ingress(&kernel, &Xdp::new(context)) {
@@ -38,7 +41,7 @@ pub extern "C" fn detector_ingress(context: *mut xdp_md) -> u32 {
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "classifier")]
 pub extern "C" fn detector_egress(context: *mut __sk_buff) -> i32 {
-    let Some(kernel) = Kernel::new() else {
+    let Some(kernel) = Kernel::new(false) else {
         return TC_ACT_UNSPEC;
     };
     let frame = Skb::new(context);
@@ -67,6 +70,17 @@ pub extern "C" fn detector_clock(context: *mut xdp_md) -> u32 {
         }
     }
     xdp_action::XDP_PASS
+}
+
+/// A poll of a receive queue is over: see `detector_common::burst`.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "raw_tp/napi_poll")]
+pub extern "C" fn detector_burst(_context: *mut c_void) -> i32 {
+    if let Some(clock) = BURSTS.get_ptr_mut(0) {
+        // SAFETY: this CPU's entry.
+        unsafe { (*clock).end() };
+    }
+    0
 }
 
 #[cfg(not(test))]

@@ -8,6 +8,7 @@ use aya_ebpf::{
 use detector_common::{
     abi,
     addresses::{self, AddressSet},
+    burst::BurstClock,
     config::{Control, Interface, ProgramConfig},
     counters::{Counters, Tally},
     doorkeeper,
@@ -48,6 +49,10 @@ pub struct Scratch {
 
 #[map]
 pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Of each CPU, for the programs of all interfaces.
+#[map]
+pub static BURSTS: PerCpuArray<BurstClock> = PerCpuArray::with_max_entries(1, 0);
 
 #[map]
 pub static SETS: Array<Set> = Array::with_max_entries(abi::FLOW_SLOTS_MIN / 8, BPF_F_MMAPABLE);

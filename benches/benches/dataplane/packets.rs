@@ -262,6 +262,11 @@ fn subjects(report: &mut Report) -> Result<Vec<Subject>> {
         (DROP, feature::ALL, vec![listed]),
         (FULL, feature::ALL, vec![]),
         (
+            "detector: … the clock read for each packet",
+            feature::ALL & !feature::BURST_CLOCK,
+            vec![],
+        ),
+        (
             "detector: … and an address verdict, miss",
             feature::ALL,
             vec![other],

@@ -26,10 +26,12 @@ pub(super) enum Feature {
     RateLimits,
     /// Handing ended flows to the reader
     Ended,
+    /// One reading of the clock for up to 16 packets of a burst: each packet reads it
+    BurstClock,
 }
 
 impl Feature {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Flows,
         Self::Ipv6,
         Self::Vlan,
@@ -39,6 +41,7 @@ impl Feature {
         Self::Signatures,
         Self::RateLimits,
         Self::Ended,
+        Self::BurstClock,
     ];
 
     fn bit(self) -> u32 {
@@ -52,6 +55,7 @@ impl Feature {
             Self::Signatures => feature::SIGNATURES,
             Self::RateLimits => feature::RATE_LIMITS,
             Self::Ended => feature::ENDED,
+            Self::BurstClock => feature::BURST_CLOCK,
         }
     }
 
@@ -66,6 +70,7 @@ impl Feature {
             Self::Signatures => "signatures",
             Self::RateLimits => "rate-limits",
             Self::Ended => "ended",
+            Self::BurstClock => "burst-clock",
         }
     }
 }

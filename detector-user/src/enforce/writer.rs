@@ -35,6 +35,9 @@ const ACTIVE: usize = std::mem::offset_of!(Control, active);
 const RECORD_SLOT: usize = std::mem::offset_of!(detector_common::record::FlowRecord, verdict_slot);
 /// How far a rate limit may run ahead: within this, a burst passes.
 const BURST: Duration = Duration::from_millis(100);
+/// How old a packet's time may be: a jiffy where there are fewest a second
+/// ([`detector_common::burst`]). A limit is in force for such a packet, too.
+const CLOCK_AGE: Duration = Duration::from_millis(10);
 
 /// Writes verdicts; nobody else does meanwhile.
 pub struct Writer<'a> {
@@ -383,6 +386,7 @@ impl<'a> Writer<'a> {
                 },
             ),
         };
+        let begun = rate::units(now.monotonic_ns.saturating_sub(CLOCK_AGE.as_nanos() as u64));
         let packet_cost = rate::cost(order.packets_per_second);
         Verdict {
             expires_jiffies,
@@ -392,8 +396,8 @@ impl<'a> Writer<'a> {
             packet_cost,
             byte_cost: rate::cost(order.bytes_per_second),
             burst: rate::units(BURST.as_nanos() as u64),
-            packet_state: rate::units(now.monotonic_ns),
-            byte_state: rate::units(now.monotonic_ns),
+            packet_state: begun,
+            byte_state: begun,
             services,
             target,
             created_unix_ms: created,

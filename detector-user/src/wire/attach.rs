@@ -6,12 +6,14 @@
 
 use std::time::SystemTime;
 
+use aya::Ebpf;
 use detector_common::{
     config::{self, Control, feature, hook},
     key::ZONE_MAX,
 };
 
 use super::{
+    bursts,
     hooks::{clsact_link, hang_egress, hang_ingress, take_off, take_off_egress},
     interface::{Interface, InterfaceError},
     link,
@@ -55,6 +57,8 @@ pub struct Attached {
     pub ingress: u8,
     /// [`hook`] of what leaves.
     pub egress: u8,
+    /// Bits of [`feature`] of its programs.
+    pub features: u32,
     /// Programs hung there before and were swapped.
     pub replaced: bool,
     /// Why it is generic and not native.
@@ -226,7 +230,8 @@ fn attach_locked(
         })?,
     };
 
-    let mut ebpf = loader.open(zone, place * 2)?;
+    let (loader, mut ebpf) = opened(loader, interface, place)?;
+    let features = loader.settings.features;
     let xdp = load::ingress(&mut ebpf)?;
     let was_there = pins.ingress(interface.index).exists();
     let (ingress, replaced, native_refused) = hang_ingress(pins, interface, xdp, request.mode)?;
@@ -259,7 +264,7 @@ fn attach_locked(
         place,
         &config::Interface {
             index: interface.index,
-            features: settings.features,
+            features,
             ingress,
             egress,
             attached: 1,
@@ -272,9 +277,29 @@ fn attach_locked(
         interface: interface.clone(),
         ingress,
         egress,
+        features,
         replaced,
         native_refused,
     })
+}
+
+/// The object for what arrives at an interface, and the loader of its programs: without the
+/// burst clock where the ends of bursts cannot be noticed.
+pub(super) fn opened<'a>(
+    mut loader: Loader<'a>,
+    interface: &Interface,
+    place: u32,
+) -> Result<(Loader<'a>, Ebpf), LoadError> {
+    let zone = interface.index & ZONE_MAX;
+    let mut ebpf = loader.open(zone, place * 2)?;
+    if let Some(pins) = loader.pins
+        && loader.settings.features & feature::BURST_CLOCK != 0
+        && (!bursts::come_by_polls(interface) || bursts::hang(pins, &mut ebpf).is_err())
+    {
+        loader.settings.features &= !feature::BURST_CLOCK;
+        ebpf = loader.open(zone, place * 2)?;
+    }
+    Ok((loader, ebpf))
 }
 
 /// The interface's place: the one it has, one never used, or a detached one's, whose
@@ -329,6 +354,9 @@ pub fn detach(pins: &Pins, index: u32) -> Result<bool, AttachError> {
             entry.attached = 0;
             tables.interfaces.store(n, &entry);
         }
+    }
+    if (0..tables.interfaces.len()).all(|n| tables.interfaces.load(n).attached == 0) {
+        take_off(pins, &pins.bursts())?;
     }
     Ok(hung)
 }

@@ -271,6 +271,7 @@ mod tests {
 
     fn attached(interface: &Interface) -> Result<Attached, AttachError> {
         Ok(Attached {
+            features: detector_common::config::feature::ALL,
             interface: interface.clone(),
             ingress: 1,
             egress: 3,

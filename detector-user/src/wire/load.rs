@@ -4,7 +4,7 @@ use std::{io, time::SystemTime};
 
 use aya::{
     Ebpf, EbpfLoader,
-    programs::{ProgramError, SchedClassifier, Xdp},
+    programs::{ProgramError, RawTracePoint, SchedClassifier, Xdp},
 };
 use detector_common::{
     abi::{self, map, program},
@@ -290,6 +290,17 @@ pub fn egress(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, LoadError> {
     let classifier: &mut SchedClassifier = find(ebpf, name)?;
     classifier.load().map_err(|error| refused(name, &error))?;
     Ok(classifier)
+}
+
+/// Loads the program that ends bursts.
+///
+/// # Errors
+/// [`LoadError`].
+pub fn burst(ebpf: &mut Ebpf) -> Result<&mut RawTracePoint, LoadError> {
+    let name = program::BURST;
+    let burst: &mut RawTracePoint = find(ebpf, name)?;
+    burst.load().map_err(|error| refused(name, &error))?;
+    Ok(burst)
 }
 
 /// A program of the object.

@@ -1,5 +1,6 @@
 //! Where frames come from: live interfaces (the kernel programs) and capture files.
 pub mod attach;
+mod bursts;
 pub mod capture;
 pub mod clock;
 pub mod follow;

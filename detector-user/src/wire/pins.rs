@@ -6,6 +6,7 @@
 //!     links/ingress_<index>   XDP link of an interface
 //!     links/egress_<index>    tcx link of an interface
 //!     programs/clock          see wire::clock
+//!     programs/bursts         link of the program that wire::bursts hangs
 //! ```
 //!
 //! Whoever changes anything below holds the directory's lock.
@@ -150,6 +151,12 @@ impl Pins {
     #[must_use]
     pub fn clock(&self) -> PathBuf {
         self.root.join("programs").join("clock")
+    }
+
+    /// Pin of the link by which bursts end.
+    #[must_use]
+    pub fn bursts(&self) -> PathBuf {
+        self.root.join("programs").join("bursts")
     }
 
     /// Whether maps are pinned here.
@@ -300,7 +307,9 @@ impl Pins {
         self.remove_children(&self.maps(), |name| {
             all_maps || detector_common::abi::map::ALL.contains(&name)
         })?;
-        self.remove_children(&self.root.join("programs"), |name| name == "clock")
+        self.remove_children(&self.root.join("programs"), |name| {
+            ["clock", "bursts"].contains(&name)
+        })
     }
 
     fn remove_children(

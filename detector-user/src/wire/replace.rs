@@ -15,7 +15,7 @@ use rustix::{
 };
 
 use super::{
-    attach::{AttachError, Attached, Mode, Request, place},
+    attach::{AttachError, Attached, Mode, Request, opened, place},
     clock::Clock,
     hooks::{hang_egress, hang_ingress},
     interface::{self, Interface},
@@ -129,6 +129,11 @@ fn swap(
     // From here on the programs use the new maps: what is left is where they are pinned.
     change_places(&next.maps(), &pins.maps(), passed)?;
     moved(&next.clock(), &pins.clock())?;
+    if next.bursts().exists() {
+        moved(&next.bursts(), &pins.bursts())?;
+    } else {
+        pins.remove(&pins.bursts())?;
+    }
     passed.remove_all()?;
     next.remove_all()?;
     Ok(replaced)
@@ -172,16 +177,16 @@ fn hang(
         settings,
         seed,
     };
-    let zone = interface.index & ZONE_MAX;
     let place = place(&tables.interfaces, interface.index).ok_or_else(|| AttachError::Full {
         interface: interface.name.clone(),
     })?;
-    let mut ebpf = loader.open(zone, place * 2)?;
+    let (loader, mut ebpf) = opened(loader, interface, place)?;
+    let features = loader.settings.features;
     let (ingress, replaced, native_refused) =
         hang_ingress(pins, interface, load::ingress(&mut ebpf)?, Mode::Auto)?;
     let counted = before.is_none_or(|entry| entry.egress != config::hook::NONE);
     let egress = if counted && !request.no_egress {
-        let mut ebpf = loader.open(zone, place * 2 + 1)?;
+        let mut ebpf = loader.open(interface.index & ZONE_MAX, place * 2 + 1)?;
         hang_egress(pins, interface, load::egress(&mut ebpf)?)?
     } else {
         config::hook::NONE
@@ -190,7 +195,7 @@ fn hang(
         place,
         &config::Interface {
             index: interface.index,
-            features: settings.features,
+            features,
             ingress,
             egress,
             attached: 1,
@@ -206,6 +211,7 @@ fn hang(
         interface: interface.clone(),
         ingress,
         egress,
+        features,
         replaced,
         native_refused,
     })

@@ -71,7 +71,7 @@ pub(super) fn tell_attached(attached: &Attached, request: &Request) -> Told {
         egress: hook_name(attached.egress),
         replaced: attached.replaced,
         native_refused: attached.native_refused.clone(),
-        left_out: features::left_out(request.settings.features),
+        left_out: features::left_out(attached.features),
     }
 }
 

@@ -1,0 +1,109 @@
+//! The times of packets, where packets of a burst share a reading of the clock.
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+mod lab;
+
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use detector_common::config::feature;
+use detector_user::wire::attach;
+use lab::{
+    Lab, bpf,
+    frames::{UDP, udp_frame, v4},
+    plane::{self, Plane, key},
+    raw::Raw,
+    space::{Space, veth},
+    wait_for,
+};
+
+const LIMIT: Duration = Duration::from_secs(10);
+const FLOWS: u16 = 40;
+const PACKETS: u16 = 10;
+const APART: Duration = Duration::from_micros(600);
+/// What a delay of one of two packets may take from the time between them.
+const LEAST_US: u32 = 300;
+
+/// Flows of packets that come one by one: how many of them say so.
+fn apart(lab: &Lab, threaded: bool) -> usize {
+    let pins = lab.pins();
+    let (client, server) = (Space::new(), Space::new());
+    veth((&client, "vc"), (&server, "vs"));
+    // Polls begin with the program.
+    let attached = plane::attach_in(&server, &pins, "vs", &plane::request(1 << 12, 64));
+    assert_ne!(attached.features & feature::BURST_CLOCK, 0, "{attached:?}");
+    if threaded {
+        let mut set = Command::new("unshare");
+        let words = "mount -t sysfs none /sys && echo 1 > /sys/class/net/vs/threaded";
+        set.args(["--mount", "sh", "-c", words]);
+        assert!(server.within(|| set.status()).unwrap().success(), "{words}");
+    }
+    client.within(|| {
+        let raw = Raw::sender("vc");
+        for flow in 0..FLOWS {
+            let frame = udp_frame(v4([10, 0, 0, 1], flow + 1), v4([10, 0, 0, 2], 2), &[]);
+            for _ in 0..PACKETS {
+                let sent = Instant::now();
+                raw.send_all([frame.as_slice()].into_iter(), &mut (0, 0));
+                while sent.elapsed() < APART {
+                    std::thread::yield_now();
+                }
+            }
+        }
+    });
+    let plane = Plane::open(&pins);
+    let index = attached.interface.index;
+    let all = u64::from(FLOWS) * u64::from(PACKETS);
+    assert!(wait_for(LIMIT, || plane::seen(&plane, index) == all));
+    let tell = (0..FLOWS).filter(|flow| {
+        let key = key(
+            v4([10, 0, 0, 1], flow + 1),
+            v4([10, 0, 0, 2], 2),
+            UDP,
+            index,
+        );
+        let records = plane.records_of(&key);
+        records.len() == 1 && records[0].record.gap_min_us >= LEAST_US
+    });
+    let tell = tell.count();
+    attach::detach_all(&pins).unwrap();
+    tell
+}
+
+#[test]
+fn packets_of_several_polls_have_times_of_their_own() {
+    let Some(lab) = Lab::new(&["bpftool", "unshare"]) else {
+        return;
+    };
+    for threaded in [false, true] {
+        let told = apart(&lab, threaded);
+        println!("{told} of {FLOWS} flows, polled by a thread: {threaded}");
+        // Others were delayed by what else goes on here; a jiffy's packets sharing one time leave none.
+        assert!(told >= 3, "{told} of {FLOWS}");
+    }
+}
+
+#[test]
+fn the_end_of_bursts_is_noticed_only_while_something_is_attached() {
+    let Some(lab) = Lab::new(&["bpftool"]) else {
+        return;
+    };
+    let pins = lab.pins();
+    let (client, server) = (Space::new(), Space::new());
+    veth((&client, "vc"), (&server, "vs"));
+    let before = bpf::ids("link");
+    let attached = plane::attach_in(&server, &pins, "vs", &plane::request(64, 16));
+    assert!(pins.bursts().exists());
+    server
+        .within(|| attach::detach(&pins, attached.interface.index))
+        .unwrap();
+    assert!(!pins.bursts().exists());
+    assert!(wait_for(LIMIT, || bpf::ids("link") == before));
+    let again = plane::attach_in(&server, &pins, "vs", &plane::light());
+    assert_eq!(again.features & feature::BURST_CLOCK, 0);
+    assert!(!pins.bursts().exists(), "asked for without");
+    attach::detach_all(&pins).unwrap();
+    assert!(wait_for(LIMIT, || bpf::ids("link") == before));
+}
