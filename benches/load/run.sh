@@ -8,12 +8,12 @@ cd "$root"
 venv=$root/target/load-venv
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 "$venv/bin/pip" install --quiet --requirement "$here/requirements.txt"
-cargo build --quiet --release --package detector-user --bin detector
+cargo build --quiet --release --package detector-user --bin detector --package xtask --bin xtask
 bench=$(cargo bench --quiet --package detector-benches --bench rows --no-run --message-format json |
     "$venv/bin/python" -c 'import json, sys
 for line in sys.stdin:
     one = json.loads(line)
     if one.get("target", {}).get("name") == "rows" and one.get("executable"):
         print(one["executable"])')
-exec "$venv/bin/python" "$here/run.py" --detector target/release/detector --bare "$bench" \
+exec "$venv/bin/python" "$here/run.py" --detector target/release/detector --xtask target/release/xtask --bare "$bench" \
     --report "${1:-benches/results/api-load-$(date +%F).md}"

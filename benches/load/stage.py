@@ -1,18 +1,16 @@
-"""Two network namespaces with a wire between them, the agent on the one end, a flood from the other; and the kernel's own figures."""
+"""Two network namespaces with a wire between them, the agent on the one end, the laboratory's flood from the other; and the kernel's own figures."""
 
 import contextlib
 import json
 import os
-import random
-import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-SERVER, PORT = "10.0.0.1", 80
+# Where the laboratory's flood comes from and goes to.
+INTERFACE, SERVER, SERVER_MAC = "eth0", "198.18.0.1", "02:00:00:00:00:01"
 STATS = Path("/proc/sys/kernel/bpf_stats_enabled")
 
 
@@ -31,8 +29,8 @@ class Stage:
             run("ip", "netns", "add", name)
             keep.callback(run, "ip", "netns", "delete", name)
         a, b = self.names
-        run("ip", "-n", a, "link", "add", "va", "type", "veth", "peer", "name", "vb", "netns", b)
-        for name, link in ((a, "va"), (b, "vb"), (b, "lo")):
+        run("ip", "-n", a, "link", "add", INTERFACE, "type", "veth", "peer", "name", "vb", "address", SERVER_MAC, "netns", b)
+        for name, link in ((a, INTERFACE), (b, "vb"), (b, "lo")):
             run("ip", "-n", name, "link", "set", link, "up")
         run("ip", "-n", b, "address", "add", f"{SERVER}/24", "dev", "vb")
         pins = self.folder / "bpf"
@@ -85,34 +83,3 @@ class Stage:
         link = json.loads(self.within("ip", "-j", "-d", "link", "show", "vb"))[0]
         one = json.loads(run("bpftool", "-j", "prog", "show", "id", str(link["xdp"]["prog"]["id"])))
         return one["run_time_ns"], one["run_cnt"]
-
-
-def flood(per_second):
-    """In the attacker's namespace: SYNs of forged sources, so many a second, until it is killed."""
-    sending = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-    sending.bind(("va", 0))
-    random.seed(1)
-    frames = [syn(random.getrandbits(32), 1024 + n % 60_000) for n in range(1 << 16)]
-    begun, sent = time.monotonic(), 0
-    while True:
-        due = int((time.monotonic() - begun) * per_second)
-        while sent < due:
-            with contextlib.suppress(OSError):
-                sending.send(frames[sent & 0xFFFF])
-            sent += 1
-        time.sleep(0.001)
-
-
-def syn(source, port):
-    """A frame; the address is not one that hosts may have where it is not to be answered."""
-    source = (source & 0x3FFFFFFF) | 0x40000000
-    header = struct.pack("!BBHHHBBHI4s", 0x45, 0, 40, port, 0, 64, 6, 0, source, socket.inet_aton(SERVER))
-    total = sum(struct.unpack("!10H", header))
-    total = (total & 0xFFFF) + (total >> 16)
-    header = header[:10] + struct.pack("!H", ~(total + (total >> 16)) & 0xFFFF) + header[12:]
-    segment = struct.pack("!HHIIBBHHH", port, PORT, 1, 0, 0x50, 2, 64_240, 0, 0)
-    return b"\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\0" + header + segment
-
-
-if __name__ == "__main__":
-    flood(int(sys.argv[1]))

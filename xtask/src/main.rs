@@ -4,6 +4,7 @@ mod captures;
 mod deb;
 mod default_model;
 mod demo;
+mod flood;
 mod kernels;
 mod lab;
 mod lint;
@@ -39,6 +40,9 @@ enum Task {
     Demo(demo::Args),
     /// Try scenarios of attacks in the laboratory, as often as asked for, and measure
     Lab(trials::Args),
+    /// Send the laboratory's SYN flood out of this network namespace's `eth0`, until ended
+    #[command(hide = true)]
+    Flood,
     /// Run every test
     Test(test::Args),
     /// Formatting, clippy, and the references that are generated
@@ -56,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Task::Setup => setup::run(),
         Task::Demo(args) => demo::run(&args),
         Task::Lab(args) => trials::run(&args),
+        Task::Flood => flood::run(),
         Task::Test(args) => test::run(&args),
         Task::Lint => lint::run(),
         Task::Kernels(args) => kernels::run(args),

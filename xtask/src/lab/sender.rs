@@ -44,9 +44,7 @@ impl Sender {
         let (flag, count) = (Arc::clone(&stopped), Arc::clone(&sent));
         let thread = thread::spawn(move || {
             door.enter()?;
-            let socket = packet_socket::open().context("cannot open a packet socket")?;
-            packet_socket::bind(&socket, INTERFACE, 0).context("cannot bind a packet socket")?;
-            replay(&socket, &frames, per_second, &flag, &count).context("cannot send")
+            send_here(&frames, per_second, &flag, &count)
         });
         Ok(Self {
             stopped,
@@ -82,6 +80,22 @@ impl Drop for Sender {
             super::complain("attacker", &error);
         }
     }
+}
+
+/// Sends in the calling thread's namespace.
+///
+/// # Errors
+/// Where there is no [`INTERFACE`], or packet sockets are not permitted.
+pub fn send_here(
+    frames: &[Vec<u8>],
+    per_second: u32,
+    stopped: &AtomicBool,
+    sent: &AtomicU64,
+) -> Result<()> {
+    let socket = packet_socket::open().context("cannot open a packet socket")?;
+    packet_socket::bind(&socket, INTERFACE, 0)
+        .with_context(|| format!("cannot bind a packet socket to {INTERFACE}"))?;
+    replay(&socket, frames, per_second, stopped, sent).context("cannot send")
 }
 
 fn replay(
