@@ -9,7 +9,7 @@ use std::{
 };
 
 use detector_common::config::feature;
-use detector_user::wire::attach;
+use detector_user::wire::{attach, replace};
 use lab::{
     Lab, bpf,
     frames::{UDP, udp_frame, v4},
@@ -26,15 +26,30 @@ const APART: Duration = Duration::from_micros(600);
 /// What a delay of one of two packets may take from the time between them.
 const LEAST_US: u32 = 300;
 
+/// What is done to what is attached before the packets come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Done {
+    Nothing,
+    /// A thread polls.
+    Threaded,
+    /// Other maps are put in the place of those that there are.
+    Replaced,
+}
+
 /// Flows of packets that come one by one: how many of them say so.
-fn apart(lab: &Lab, threaded: bool) -> usize {
+fn apart(lab: &Lab, done: Done) -> usize {
     let pins = lab.pins();
     let (client, server) = (Space::new(), Space::new());
     veth((&client, "vc"), (&server, "vs"));
     // Polls begin with the program.
     let attached = plane::attach_in(&server, &pins, "vs", &plane::request(1 << 12, 64));
     assert_ne!(attached.features & feature::BURST_CLOCK, 0, "{attached:?}");
-    if threaded {
+    if done == Done::Replaced {
+        let replaced = server.within(|| replace::replace(&pins, &plane::request(1 << 13, 64)));
+        let attached = replaced.unwrap().attached;
+        assert_ne!(attached[0].features & feature::BURST_CLOCK, 0);
+    }
+    if done == Done::Threaded {
         let mut set = Command::new("unshare");
         let words = "mount -t sysfs none /sys && echo 1 > /sys/class/net/vs/threaded";
         set.args(["--mount", "sh", "-c", words]);
@@ -77,9 +92,9 @@ fn packets_of_several_polls_have_times_of_their_own() {
     let Some(lab) = Lab::new(&["bpftool", "unshare"]) else {
         return;
     };
-    for threaded in [false, true] {
-        let told = apart(&lab, threaded);
-        println!("{told} of {FLOWS} flows, polled by a thread: {threaded}");
+    for done in [Done::Nothing, Done::Threaded, Done::Replaced] {
+        let told = apart(&lab, done);
+        println!("{done:?}: {told} of {FLOWS} flows");
         // Others were delayed by what else goes on here; a jiffy's packets sharing one time leave none.
         assert!(told >= 3, "{told} of {FLOWS}");
     }
