@@ -78,8 +78,10 @@ class Stage:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def program(self):
-        """What the kernel counts of the program at the interface: ns, and runs."""
+    def programs(self):
+        """What the kernel counts, ns and runs: of the program at the interface, and of the one that ends bursts."""
         link = json.loads(self.within("ip", "-j", "-d", "link", "show", "vb"))[0]
-        one = json.loads(run("bpftool", "-j", "prog", "show", "id", str(link["xdp"]["prog"]["id"])))
-        return one["run_time_ns"], one["run_cnt"]
+        burst = json.loads(run("bpftool", "-j", "link", "show", "pinned", str(self.pins / "maps" / "bursts")))
+        ids = (link["xdp"]["prog"]["id"], burst["prog_id"])
+        shown = [json.loads(run("bpftool", "-j", "prog", "show", "id", str(one))) for one in ids]
+        return [(one.get("run_time_ns", 0), one.get("run_cnt", 0)) for one in shown]

@@ -3,11 +3,10 @@
 //! Packets reach the kernel in bursts: a card's receive queue is polled (NAPI), and a poll takes
 //! all that have arrived since the last. Reading the clock costs nearly as much as all else that is
 //! done for a packet of a busy flow, so that one reading serves several packets of a poll, as it
-//! does where packets are handled by vectors (VPP). It is older than the packet by no more than
-//! handling [`READERS`] packets takes. Where a poll's end goes unnoticed, or packets come by no poll
-//! at all, a jiffy is the bound.
+//! does where packets are handled by vectors (VPP). It is older than the packet by the part of
+//! the poll that lies between, tens of microseconds as a rule, and never by more than a jiffy.
 
-/// Packets that one reading serves at most.
+/// Packets that need a time and are served by one reading, at most.
 pub const READERS: u32 = 16;
 
 /// One CPU's clock.

@@ -9,9 +9,16 @@ use std::{
 };
 
 use detector_common::config::feature;
-use detector_user::wire::{attach, replace};
+use detector_user::wire::{
+    attach::{self, Mode, Request},
+    health,
+    interface::{self, Interface},
+    load::Settings,
+    replace,
+    tables::Tables,
+};
 use lab::{
-    Lab, bpf,
+    Lab,
     frames::{UDP, udp_frame, v4},
     plane::{self, Plane, key},
     raw::Raw,
@@ -21,7 +28,8 @@ use lab::{
 
 const LIMIT: Duration = Duration::from_secs(10);
 const FLOWS: u16 = 40;
-const PACKETS: u16 = 10;
+/// So few that not each gap can have a jiffy's end in it, were times a jiffy's.
+const PACKETS: u16 = 4;
 const APART: Duration = Duration::from_micros(600);
 /// What a delay of one of two packets may take from the time between them.
 const LEAST_US: u32 = 300;
@@ -89,7 +97,7 @@ fn apart(lab: &Lab, done: Done) -> usize {
 
 #[test]
 fn packets_of_several_polls_have_times_of_their_own() {
-    let Some(lab) = Lab::new(&["bpftool", "unshare"]) else {
+    let Some(lab) = Lab::new(&["unshare"]) else {
         return;
     };
     for done in [Done::Nothing, Done::Threaded, Done::Replaced] {
@@ -101,24 +109,60 @@ fn packets_of_several_polls_have_times_of_their_own() {
 }
 
 #[test]
-fn the_end_of_bursts_is_noticed_only_while_something_is_attached() {
-    let Some(lab) = Lab::new(&["bpftool"]) else {
+fn the_end_of_bursts_is_noticed_only_where_that_is_relied_on() {
+    let Some(lab) = Lab::new(&[]) else {
         return;
     };
     let pins = lab.pins();
     let (client, server) = (Space::new(), Space::new());
     veth((&client, "vc"), (&server, "vs"));
-    let before = bpf::ids("link");
-    let attached = plane::attach_in(&server, &pins, "vs", &plane::request(64, 16));
-    assert!(pins.bursts().exists());
-    server
-        .within(|| attach::detach(&pins, attached.interface.index))
-        .unwrap();
+    server.run("ip tuntap add dev tap mode tap");
+    server.run("ip link set tap up");
+    let all = plane::request(64, 16);
+    let without = |features: u32| Request {
+        settings: Settings {
+            features: feature::ALL & !features,
+            ..all.settings
+        },
+        ..all
+    };
+    let shares = |name, request: &Request| {
+        let attached = plane::attach_in(&server, &pins, name, request);
+        assert_eq!(attached.burst_clock_refused, None, "{name}");
+        attached.features & feature::BURST_CLOCK != 0
+    };
+    assert!(!shares("tap", &all), "comes by no poll");
     assert!(!pins.bursts().exists());
-    assert!(wait_for(LIMIT, || bpf::ids("link") == before));
-    let again = plane::attach_in(&server, &pins, "vs", &plane::light());
-    assert_eq!(again.features & feature::BURST_CLOCK, 0);
-    assert!(!pins.bursts().exists(), "asked for without");
-    attach::detach_all(&pins).unwrap();
-    assert!(wait_for(LIMIT, || bpf::ids("link") == before));
+    assert!(shares("vs", &all));
+    assert!(pins.bursts().exists());
+    for (why, request) in [
+        ("asked for without", without(feature::BURST_CLOCK)),
+        ("nothing asks for the time", without(feature::FLOWS)),
+    ] {
+        assert!(!shares("vs", &request), "{why}");
+        assert!(!pins.bursts().exists(), "{why}");
+        assert!(shares("vs", &all));
+        assert!(pins.bursts().exists());
+    }
+    let detach = |name| {
+        server.within(|| {
+            let index = Interface::find(name).unwrap().index;
+            assert!(attach::detach(&pins, index).unwrap());
+        });
+    };
+    detach("vs");
+    assert!(!pins.bursts().exists(), "the tap needs none");
+    let generic = plane::request_in(Mode::Generic, 64, 16);
+    assert!(!shares("vs", &generic), "generic");
+    assert!(!pins.bursts().exists());
+    detach("vs");
+    assert!(shares("vs", &all), "attached again");
+    std::fs::remove_file(pins.bursts()).unwrap();
+    let standings = server.within(|| {
+        let tables = Tables::open(&pins).unwrap();
+        health::standings(&pins, &tables, &interface::list())
+    });
+    let healths: Vec<&str> = standings.iter().map(|one| one.health.name()).collect();
+    assert_eq!(healths, ["attached", "bursts-lost"]);
+    server.within(|| attach::detach_all(&pins)).unwrap();
 }

@@ -308,7 +308,20 @@ fn nothing_left(scene: &Scene, pins: &Pins) {
     drop(clock);
     programs.extend(scene.b.within(|| bpf::xdp("vb")).map(|id| id as u32));
     programs.extend(scene.b.within(|| bpf::tcx_egress_ids("vb")));
-    assert_eq!(programs.len(), 3);
+    let burst = bpf::bpftool(&format!("link show pinned {}", pins.bursts().display()));
+    programs.extend(burst["prog_id"].as_u64().map(|id| id as u32));
+    assert_eq!(programs.len(), 4);
+    // Killed or not: what ends bursts does so in the map that packets look into.
+    let bursts = MapData::from_pin(pins.map(map::BURSTS))
+        .and_then(|bursts| bursts.info())
+        .map(|bursts| bursts.id())
+        .unwrap();
+    for id in &programs[1..] {
+        let mut loaded = aya::programs::loaded_programs().filter_map(Result::ok);
+        let program = loaded.find(|program| program.id() == *id).unwrap();
+        let maps = program.map_ids().unwrap().unwrap_or_default();
+        assert!(maps.contains(&bursts), "program {id}");
+    }
     // The programs' own maps, those that are not pinned too.
     let mut maps: Vec<u32> = aya::programs::loaded_programs()
         .filter_map(Result::ok)

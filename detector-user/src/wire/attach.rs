@@ -6,7 +6,6 @@
 
 use std::time::SystemTime;
 
-use aya::Ebpf;
 use detector_common::{
     config::{self, Control, feature, hook},
     key::ZONE_MAX,
@@ -63,6 +62,8 @@ pub struct Attached {
     pub replaced: bool,
     /// Why it is generic and not native.
     pub native_refused: Option<String>,
+    /// Why each packet reads the clock although it was not asked to.
+    pub burst_clock_refused: Option<String>,
 }
 
 /// Why nothing was attached.
@@ -172,6 +173,8 @@ pub fn attach(
     let result = attach_locked(pins, interface, &request, seed, fresh);
     if fresh && result.is_err() {
         pins.remove_all()?;
+    } else if let Ok(tables) = Tables::open(pins) {
+        bursts::settle(pins, &tables)?;
     }
     result
 }
@@ -212,7 +215,7 @@ fn attach_locked(
     if !interface.ethernet {
         settings.features &= !feature::ETHERNET;
     }
-    let loader = Loader {
+    let mut loader = Loader {
         pins: Some(pins),
         settings,
         seed,
@@ -230,11 +233,8 @@ fn attach_locked(
         })?,
     };
 
-    let (loader, mut ebpf) = opened(loader, interface, place)?;
-    let features = loader.settings.features;
-    let xdp = load::ingress(&mut ebpf)?;
     let was_there = pins.ingress(interface.index).exists();
-    let (ingress, replaced, native_refused) = hang_ingress(pins, interface, xdp, request.mode)?;
+    let hung = ingress(pins, &mut loader, interface, place, request.mode)?;
     let egress = if request.no_egress {
         take_off_egress(pins, interface, tables.interfaces.load(place).egress)?;
         Ok(hook::NONE)
@@ -255,7 +255,7 @@ fn attach_locked(
     };
     // Swapping programs leaves no gap: it has been attached all the while.
     let former = tables.interfaces.load(place);
-    let since = if replaced && former.index == interface.index && former.attached == 1 {
+    let since = if hung.replaced && former.index == interface.index && former.attached == 1 {
         former.attached_unix_ms
     } else {
         unix_ms(SystemTime::now())
@@ -264,8 +264,8 @@ fn attach_locked(
         place,
         &config::Interface {
             index: interface.index,
-            features,
-            ingress,
+            features: loader.settings.features,
+            ingress: hung.hook,
             egress,
             attached: 1,
             reserved: [0; 5],
@@ -275,31 +275,57 @@ fn attach_locked(
     );
     Ok(Attached {
         interface: interface.clone(),
-        ingress,
+        ingress: hung.hook,
         egress,
-        features,
-        replaced,
-        native_refused,
+        features: loader.settings.features,
+        replaced: hung.replaced,
+        native_refused: hung.native_refused,
+        burst_clock_refused: hung.burst_clock_refused,
     })
 }
 
-/// The object for what arrives at an interface, and the loader of its programs: without the
-/// burst clock where the ends of bursts cannot be noticed.
-pub(super) fn opened<'a>(
-    mut loader: Loader<'a>,
+/// What hangs where packets arrive.
+pub(super) struct Ingress {
+    pub(super) hook: u8,
+    pub(super) replaced: bool,
+    pub(super) native_refused: Option<String>,
+    pub(super) burst_clock_refused: Option<String>,
+}
+
+/// Hangs the program for what arrives, without the burst clock where bursts are not known;
+/// `loader` has the features that remain.
+pub(super) fn ingress(
+    pins: &Pins,
+    loader: &mut Loader<'_>,
     interface: &Interface,
     place: u32,
-) -> Result<(Loader<'a>, Ebpf), LoadError> {
+    mode: Mode,
+) -> Result<Ingress, AttachError> {
     let zone = interface.index & ZONE_MAX;
     let mut ebpf = loader.open(zone, place * 2)?;
-    if let Some(pins) = loader.pins
-        && loader.settings.features & feature::BURST_CLOCK != 0
-        && (!bursts::come_by_polls(interface) || bursts::hang(pins, &mut ebpf).is_err())
-    {
-        loader.settings.features &= !feature::BURST_CLOCK;
-        ebpf = loader.open(zone, place * 2)?;
+    let mut burst_clock_refused = None;
+    if loader.settings.features & feature::BURST_CLOCK != 0 {
+        let granted = bursts::grant(loader, interface, mode, &mut ebpf);
+        if !matches!(granted, Ok(true)) {
+            loader.settings.features &= !feature::BURST_CLOCK;
+            ebpf = loader.open(zone, place * 2)?;
+        }
+        burst_clock_refused = granted.err().map(|error| error.to_string());
     }
-    Ok((loader, ebpf))
+    let (hook, replaced, native_refused) =
+        hang_ingress(pins, interface, load::ingress(&mut ebpf)?, mode)?;
+    // Only now is it known that what arrives is not what this interface's own queue was polled for.
+    if hook == hook::GENERIC && loader.settings.features & feature::BURST_CLOCK != 0 {
+        loader.settings.features &= !feature::BURST_CLOCK;
+        let mut ebpf = loader.open(zone, place * 2)?;
+        hang_ingress(pins, interface, load::ingress(&mut ebpf)?, Mode::Auto)?;
+    }
+    Ok(Ingress {
+        hook,
+        replaced,
+        native_refused,
+        burst_clock_refused,
+    })
 }
 
 /// The interface's place: the one it has, one never used, or a detached one's, whose
@@ -355,9 +381,7 @@ pub fn detach(pins: &Pins, index: u32) -> Result<bool, AttachError> {
             tables.interfaces.store(n, &entry);
         }
     }
-    if (0..tables.interfaces.len()).all(|n| tables.interfaces.load(n).attached == 0) {
-        take_off(pins, &pins.bursts())?;
-    }
+    bursts::settle(pins, &tables)?;
     Ok(hung)
 }
 

@@ -277,6 +277,7 @@ mod tests {
             egress: 3,
             replaced: false,
             native_refused: None,
+            burst_clock_refused: None,
         })
     }
 

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use detector_common::config::{self, hook};
 
-use super::{attach::name_of, holder, interface::Interface, link, pins::Pins, tables::Tables};
+use super::{
+    attach::name_of, bursts, holder, interface::Interface, link, pins::Pins, tables::Tables,
+};
 
 /// How an interface on record stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub enum Health {
     Unpinned,
     /// What arrives is counted, what leaves is not any more.
     EgressLost,
+    /// The ends of bursts are not noticed any more.
+    BurstsLost,
     /// Its link is alive, in another network namespace.
     Elsewhere,
     /// It cannot be told, and why.
@@ -35,6 +39,7 @@ impl Health {
             Self::Gone => "gone",
             Self::Unpinned => "unpinned",
             Self::EgressLost => "egress-lost",
+            Self::BurstsLost => "bursts-lost",
             Self::Elsewhere => "other-namespace",
             Self::Unknown(_) => "unknown",
         }
@@ -56,6 +61,10 @@ impl Health {
             Self::EgressLost => format!(
                 "its egress program hangs no more: what leaves is not counted; \
                  `detector attach -i {name}` attaches it again"
+            ),
+            Self::BurstsLost => format!(
+                "the pin of what ends bursts was removed: times of packets may be a jiffy old; \
+                 `detector attach -i {name}` hangs it again"
             ),
             Self::Elsewhere => "it is not in this network namespace; ask there".to_owned(),
             Self::Unknown(cause) => format!("cannot tell whether its programs still hang: {cause}"),
@@ -90,7 +99,12 @@ pub fn standings(pins: &Pins, tables: &Tables, present: &[Interface]) -> Vec<Sta
             let renamed = present
                 .iter()
                 .find(|interface| interface.index == entry.index && interface.name != name)
-                .filter(|_| matches!(health, Health::Sound | Health::EgressLost))
+                .filter(|_| {
+                    matches!(
+                        health,
+                        Health::Sound | Health::EgressLost | Health::BurstsLost
+                    )
+                })
                 .map(|interface| interface.name.clone());
             Standing {
                 place,
@@ -119,6 +133,9 @@ fn health(pins: &Pins, entry: &config::Interface, present: &[Interface]) -> Heal
     }
     if entry.egress == hook::TCX && hang(&pins.egress(entry.index)).is_err() {
         return Health::EgressLost;
+    }
+    if bursts::relied_on(entry) && !pins.bursts().exists() {
+        return Health::BurstsLost;
     }
     Health::Sound
 }

@@ -3,10 +3,10 @@
 //! ```text
 //! <pin directory>/            default /sys/fs/bpf/detector
 //!     maps/<NAME>             the maps
+//!     maps/bursts             link of the program that wire::bursts hangs over them
 //!     links/ingress_<index>   XDP link of an interface
 //!     links/egress_<index>    tcx link of an interface
 //!     programs/clock          see wire::clock
-//!     programs/bursts         link of the program that wire::bursts hangs
 //! ```
 //!
 //! Whoever changes anything below holds the directory's lock.
@@ -26,6 +26,9 @@ pub const PIN_DIRECTORY: &str = "/sys/fs/bpf/detector";
 /// Below the pin directory: maps that are about to take the place of those that are there,
 /// and those whose place was taken. Neither is there but in the midst of a replacement.
 pub(super) const PASSING: [&str; 2] = ["next", "former"];
+
+/// See [`Pins::bursts`].
+const BURSTS_LINK: &str = "bursts";
 
 /// Times that the directories are made anew because another process removes them meanwhile.
 const CREATE_TRIES: u32 = 1000;
@@ -153,10 +156,11 @@ impl Pins {
         self.root.join("programs").join("clock")
     }
 
-    /// Pin of the link by which bursts end.
+    /// Pin of the link by which bursts end: beside the map that it is for, with which it is
+    /// replaced and removed.
     #[must_use]
     pub fn bursts(&self) -> PathBuf {
-        self.root.join("programs").join("bursts")
+        self.map(BURSTS_LINK)
     }
 
     /// Whether maps are pinned here.
@@ -305,11 +309,9 @@ impl Pins {
         // Another version may have other maps.
         let all_maps = self.is_populated();
         self.remove_children(&self.maps(), |name| {
-            all_maps || detector_common::abi::map::ALL.contains(&name)
+            all_maps || name == BURSTS_LINK || detector_common::abi::map::ALL.contains(&name)
         })?;
-        self.remove_children(&self.root.join("programs"), |name| {
-            ["clock", "bursts"].contains(&name)
-        })
+        self.remove_children(&self.root.join("programs"), |name| name == "clock")
     }
 
     fn remove_children(

@@ -15,9 +15,10 @@ use rustix::{
 };
 
 use super::{
-    attach::{AttachError, Attached, Mode, Request, opened, place},
+    attach::{AttachError, Attached, Mode, Request, ingress, place},
+    bursts,
     clock::Clock,
-    hooks::{hang_egress, hang_ingress},
+    hooks::hang_egress,
     interface::{self, Interface},
     load::{self, Loader, unix_ms},
     pins::{PASSING, PinError, Pins},
@@ -129,11 +130,7 @@ fn swap(
     // From here on the programs use the new maps: what is left is where they are pinned.
     change_places(&next.maps(), &pins.maps(), passed)?;
     moved(&next.clock(), &pins.clock())?;
-    if next.bursts().exists() {
-        moved(&next.bursts(), &pins.bursts())?;
-    } else {
-        pins.remove(&pins.bursts())?;
-    }
+    bursts::settle(pins, &tables)?;
     passed.remove_all()?;
     next.remove_all()?;
     Ok(replaced)
@@ -172,7 +169,7 @@ fn hang(
     if !interface.ethernet {
         settings.features &= !feature::ETHERNET;
     }
-    let loader = Loader {
+    let mut loader = Loader {
         pins: Some(next),
         settings,
         seed,
@@ -180,10 +177,7 @@ fn hang(
     let place = place(&tables.interfaces, interface.index).ok_or_else(|| AttachError::Full {
         interface: interface.name.clone(),
     })?;
-    let (loader, mut ebpf) = opened(loader, interface, place)?;
-    let features = loader.settings.features;
-    let (ingress, replaced, native_refused) =
-        hang_ingress(pins, interface, load::ingress(&mut ebpf)?, Mode::Auto)?;
+    let hung = ingress(pins, &mut loader, interface, place, Mode::Auto)?;
     let counted = before.is_none_or(|entry| entry.egress != config::hook::NONE);
     let egress = if counted && !request.no_egress {
         let mut ebpf = loader.open(interface.index & ZONE_MAX, place * 2 + 1)?;
@@ -195,8 +189,8 @@ fn hang(
         place,
         &config::Interface {
             index: interface.index,
-            features,
-            ingress,
+            features: loader.settings.features,
+            ingress: hung.hook,
             egress,
             attached: 1,
             reserved: [0; 5],
@@ -209,10 +203,11 @@ fn hang(
     );
     Ok(Attached {
         interface: interface.clone(),
-        ingress,
+        ingress: hung.hook,
         egress,
-        features,
-        replaced,
-        native_refused,
+        features: loader.settings.features,
+        replaced: hung.replaced,
+        native_refused: hung.native_refused,
+        burst_clock_refused: hung.burst_clock_refused,
     })
 }

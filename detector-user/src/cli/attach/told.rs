@@ -22,6 +22,7 @@ pub(in super::super) enum Told {
         egress: &'static str,
         replaced: bool,
         native_refused: Option<String>,
+        burst_clock_refused: Option<String>,
         left_out: Vec<&'static str>,
     },
     Refused {
@@ -64,6 +65,11 @@ pub(super) fn tell_attached(attached: &Attached, request: &Request) -> Told {
              mode, `detector detach -i {name} --keep-maps` and attach again"
         ));
     }
+    if let Some(reason) = &attached.burst_clock_refused {
+        report::warn(&format!(
+            "{name}: each packet reads the clock, which costs a busy flow's packet up to half as much again: {reason}"
+        ));
+    }
     Told::Attached {
         interface: name.clone(),
         index: attached.interface.index,
@@ -71,6 +77,7 @@ pub(super) fn tell_attached(attached: &Attached, request: &Request) -> Told {
         egress: hook_name(attached.egress),
         replaced: attached.replaced,
         native_refused: attached.native_refused.clone(),
+        burst_clock_refused: attached.burst_clock_refused.clone(),
         left_out: features::left_out(attached.features),
     }
 }

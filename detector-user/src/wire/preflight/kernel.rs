@@ -53,6 +53,7 @@ fn load() -> Result<Loaded, LoadError> {
     loader.initialize(&mut ebpf)?;
     let ingress = load::ingress(&mut ebpf)?.info().ok();
     let egress = load::egress(&mut ebpf)?.info().ok();
+    load::burst(&mut ebpf)?;
     let jiffies_hz = Tables::of(&ebpf)
         .ok()
         .map_or(0, |tables| tables.control.load(0).jiffies_hz);
@@ -63,7 +64,7 @@ fn load() -> Result<Loaded, LoadError> {
     };
     Ok(Loaded {
         found: format!(
-            "ingress ({} instructions), egress ({}) and clock ({jiffies_hz} Hz) load and run",
+            "ingress ({} instructions), egress ({}), burst and clock ({jiffies_hz} Hz) load and run",
             instructions(&ingress),
             instructions(&egress)
         ),
