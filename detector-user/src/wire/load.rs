@@ -20,6 +20,10 @@ use super::{
     pins::Pins,
 };
 
+/// Most doors for newcomers, 512 KiB: what a core's second-level cache holds beside all else. Each
+/// refused packet of a flood asks one.
+const DOORS_MAX: u32 = 1 << 17;
+
 /// What the data plane is to be able to do, and how large it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -175,7 +179,7 @@ impl Loader<'_> {
         })?;
         let address_sets = addresses::sets_for(self.settings.verdict_slots);
         // More doors remember longer, and let in more of a flood whose sources come round.
-        let doors = slots / 2;
+        let doors = (slots / 2).min(DOORS_MAX);
         let mut features = self.settings.features;
         if !cfg!(target_arch = "x86_64") {
             features |= feature::WEAK_MEMORY;
