@@ -20,9 +20,9 @@ use super::{
     pins::Pins,
 };
 
-/// Most doors for newcomers, 512 KiB: what a core's second-level cache holds beside all else. Each
+/// Most doors for newcomers, 256 KiB: what a core's second-level cache holds beside all else. Each
 /// refused packet of a flood asks one.
-const DOORS_MAX: u32 = 1 << 17;
+const DOORS_MAX: u32 = 1 << 16;
 
 /// What the data plane is to be able to do, and how large it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
